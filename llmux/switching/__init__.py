@@ -1,0 +1,4 @@
+"""
+Who is awake: queues, in-flight tokens, the states of models, and the switches
+between them.
+"""

@@ -1,0 +1,3 @@
+"""
+Tests for L{llmux}: run them with C{trial llmux}.
+"""
