@@ -1,0 +1,311 @@
+# -*- test-case-name: llmux.test.test_hooks_shell -*-
+"""
+L{ShellHooks}: hooks as C{sh -c SCRIPT}.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorProcess, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from llmux.config import Config, ModelConfig
+from llmux.errors import HookFailed
+from llmux.hooks._address import AddressFile, BadAddress
+from llmux.hooks._output import HookOutput
+from llmux.hooks._process import HookProcess, ProcessGroups
+from llmux.interfaces import Hook, HookCall, HookResult, IHookRunner
+
+__all__ = ["ShellHooks", "sessionLeader"]
+
+#: Makes its process the leader of a new session, then becomes the command in
+#: its arguments.  Costs 15 ms or more, so it is for systems without setsid(1).
+_LEADER = "import os,sys;os.setsid();os.execv(sys.argv[1],sys.argv[1:])"
+
+#: How many processes of one model that have outlived their hook are listened
+#: to.  One is usual, the server; a hook that leaves one behind at each run
+#: must not use up the file descriptors.
+MAX_LEFTOVERS = 4
+
+#: What llmux itself says in a hook's environment.
+_OWN = frozenset(
+    f"LLMUX_{name}" for name in "MODEL HOOK PORT URL PEER ATTEMPT REASON OUTPUT".split()
+)
+
+#: Exit status if the working folder cannot be entered; C{env -C} has the same.
+_NO_FOLDER = 125
+
+
+def sessionLeader(setsid: str | None) -> Sequence[str]:
+    """
+    Find what makes a command the leader of a session, and so of a process
+    group, of its own.  L{IReactorProcess} cannot do that itself.
+
+    @param setsid: the path of setsid(1), if there is one.
+
+    @return: what to put before the command.
+    """
+    return [setsid] if setsid else [sys.executable, "-I", "-S", "-c", _LEADER]
+
+
+@implementer(IHookRunner)
+class ShellHooks:
+    """
+    Runs hooks as C{sh -c SCRIPT}, each in a session of its own, in the folder
+    of the configuration file.
+
+    A hook is over when its shell has exited.  What that left running, such as
+    the model's server, goes on, and what it prints goes on to be kept and
+    logged; but if it holds on to the hook's stdout or stderr and llmux ends,
+    its next word there gets it SIGPIPE.  A server that is to outlive llmux has
+    to be started with its output in a file.
+
+    @ivar config: the configuration whose models' hooks are run.  It may be
+        replaced by another, which counts from the next hook on.
+    @ivar output: where the output of the hooks goes.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorProcess,
+        config: Config,
+        environment: Mapping[str, str],
+        output: HookOutput,
+        *,
+        leader: Sequence[str] | None = None,
+        groups: ProcessGroups | None = None,
+    ) -> None:
+        """
+        @param reactor: also an L{IReactorTime}.
+        @param environment: what hooks inherit.
+        @param leader: what makes a command the leader of a session; by
+            default it is looked for.
+        @param groups: what deals with process groups; the system by default.
+        """
+        self.config = config
+        self.output = output
+        self._reactor = reactor
+        self._clock = IReactorTime(reactor)
+        # As bytes: an environment may hold what is not UTF-8, and Twisted
+        # would refuse the str that Python makes of it.
+        self._environment = {
+            os.fsencode(name): os.fsencode(value)
+            for name, value in environment.items()
+            if name not in _OWN
+        }
+        self._leader = (
+            sessionLeader(shutil.which("setsid")) if leader is None else leader
+        )
+        self._groups = ProcessGroups() if groups is None else groups
+        self._running: dict[str, HookProcess] = {}
+        self._leftovers: dict[str, list[HookProcess]] = {}
+        self._waiters: list[Deferred[None]] = []
+
+    # IHookRunner
+
+    def run(self, call: HookCall) -> Deferred[HookResult]:
+        """
+        See L{IHookRunner.run}.  A hook that could not be started has failed.
+        """
+        model = self.config.models.get(call.model)
+        if model is None:
+            return fail(_failed(call, "no such model is configured"))
+        if call.model in self._running:
+            return fail(_failed(call, "another hook of the model still runs"))
+        started = self._clock.seconds()
+        file: AddressFile | None = None
+        try:
+            if call.hook is not Hook.SLEEP:
+                file = AddressFile.make()
+            process = self._spawn(call, model, file)
+        except (OSError, TypeError, ValueError) as error:
+            if file is not None:
+                file.remove()
+            return fail(_failed(call, f"could not be started: {_reason(error)}"))
+
+        def ended(why: str) -> HookResult:
+            self._over(call.model, process)
+            try:
+                if why:
+                    raise _failed(call, why)
+                try:
+                    address = file.read() if file is not None else None
+                except BadAddress as error:
+                    raise _failed(call, str(error)) from None
+            finally:
+                if file is not None:
+                    file.remove()
+            return HookResult(self._clock.seconds() - started, address)
+
+        if not process.finished.called:
+            self._running[call.model] = process
+        return process.finished.addCallback(ended)
+
+    def stop(self, model: str) -> None:
+        """
+        See L{IHookRunner.stop}: SIGTERM to the hook's process group, and
+        SIGKILL to what is left of it five seconds later.
+        """
+        process = self._running.get(model)
+        if process is not None:
+            process.end("stopped")
+
+    # For the end of llmux
+
+    @property
+    def runningPids(self) -> Mapping[str, int]:
+        """
+        The process groups of the hooks that are running, by model.
+        """
+        return {
+            model: process.pid
+            for model, process in self._running.items()
+            if process.pid is not None
+        }
+
+    def killAll(self) -> Deferred[None]:
+        """
+        End all hooks at once, with SIGKILL to their process groups.
+
+        @return: fires when they are gone.  The Deferreds of their runs fail.
+        """
+        if not self._running:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        self._waiters.append(gone)
+        for process in tuple(self._running.values()):
+            process.kill()
+        return gone
+
+    def closePipes(self) -> None:
+        """
+        Listen no longer to what hooks have left running.
+        """
+        for processes in tuple(self._leftovers.values()):
+            for process in tuple(processes):
+                process.closePipes()
+
+    # Starting
+
+    def _spawn(
+        self, call: HookCall, model: ModelConfig, file: AddressFile | None
+    ) -> HookProcess:
+        hook = call.hook.value
+        process = HookProcess(
+            self._clock,
+            self._groups,
+            getattr(model.timeouts, hook),
+            {
+                1: self.output.stream(call.model, hook, "stdout"),
+                2: self.output.stream(call.model, hook, "stderr"),
+            },
+            lambda process: self._closed(call.model, process),
+        )
+        script: str = getattr(model, hook)
+        if self.config.folder:
+            # Not by the path argument of spawnProcess, which would make it
+            # fork: that takes the longer the more memory llmux has.  On the
+            # script's own line, so that the shell's messages number its lines
+            # as the user does.
+            folder = shlex.quote(self.config.folder)
+            script = f"cd {folder} || exit {_NO_FOLDER}; {script}"
+        command = [*self._leader, "/bin/sh", "-c", script]
+        environment = self._environmentOf(call, model, file)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        try:
+            self._reactor.spawnProcess(
+                process,
+                command[0],
+                [os.fsencode(word) for word in command],
+                env=environment,
+                childFDs={0: nothing, 1: "r", 2: "r"},
+            )
+        finally:
+            os.close(nothing)
+        return process
+
+    def _environmentOf(
+        self, call: HookCall, model: ModelConfig, file: AddressFile | None
+    ) -> dict[bytes, bytes]:
+        # Only words of the configuration and of llmux: what clients say never
+        # gets here.
+        address = call.address or model.address
+        own = {
+            "LLMUX_MODEL": call.model,
+            "LLMUX_HOOK": call.hook.value,
+            "LLMUX_PORT": _portOf(address) or str(model.port or ""),
+            "LLMUX_URL": address,
+            "LLMUX_PEER": call.peer,
+            "LLMUX_ATTEMPT": str(call.attempt),
+            "LLMUX_REASON": call.reason.value,
+        }
+        if file is not None:
+            own["LLMUX_OUTPUT"] = file.path
+        return self._environment | {
+            os.fsencode(name): os.fsencode(value) for name, value in own.items()
+        }
+
+    # Ending
+
+    def _over(self, model: str, process: HookProcess) -> None:
+        if self._running.get(model) is process:
+            del self._running[model]
+        if process.isOpen:
+            self._listenOn(model, process)
+        if not self._running:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    def _listenOn(self, model: str, process: HookProcess) -> None:
+        leftovers = self._leftovers.setdefault(model, [])
+        leftovers.append(process)
+        if len(leftovers) > MAX_LEFTOVERS:
+            self.log.warn(
+                "{model} has more than {count} processes that outlived the hooks "
+                "that started them and hold their output open.  The oldest one is "
+                "not listened to any more; send its output to a file.",
+                event="hook_output_closed",
+                model=model,
+                count=MAX_LEFTOVERS,
+            )
+            leftovers.pop(0).closePipes()
+
+    def _closed(self, model: str, process: HookProcess) -> None:
+        leftovers = self._leftovers.get(model, [])
+        if process in leftovers:
+            leftovers.remove(process)
+
+
+def _failed(call: HookCall, why: str) -> HookFailed:
+    return HookFailed(call.model, call.hook.value, why)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # Twisted's words for it name no cause: all it can be is a NUL, or a
+    # character that the file system's encoding has not.
+    return (
+        "its script, its environment or the model's name holds a NUL character, "
+        "or one that cannot be encoded"
+    )
+
+
+def _portOf(address: str) -> str:
+    """
+    @return: the port in a base URL, or the empty string.
+    """
+    if address.startswith("unix:"):
+        return ""
+    return str(urlsplit(address).port or "")
