@@ -1,0 +1,3 @@
+"""
+What llmux costs, measured.
+"""

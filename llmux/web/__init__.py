@@ -1,0 +1,3 @@
+"""
+HTTP: what clients say to llmux, and what llmux says to the servers of models.
+"""

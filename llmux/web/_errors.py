@@ -1,0 +1,285 @@
+# -*- test-case-name: llmux.test.test_web_errors -*-
+"""
+What each failure is to a client: a status, a code and words of our own.
+
+Nothing that a hook printed, no traceback and no key is part of an answer: the
+words are written here, and of what the exceptions carry only model names and
+whole seconds go into them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from attrs import frozen
+
+from llmux.errors import (
+    HookFailed,
+    LLMuxError,
+    NeverFits,
+    QueueFull,
+    ShuttingDown,
+    UnknownModel,
+    WaitedTooLong,
+    WakeFailed,
+)
+
+__all__ = ()
+
+#: The longest part of a client's own words that is said back to it, in
+#: characters.
+QUOTED = 200
+
+#: Clients of the OpenAI family obey C{Retry-After} up to two minutes, and do
+#: not retry at all when it asks for more.
+LONGEST_RETRY = 120
+
+#: How long a stopped llmux is likely to be away, in seconds.
+RESTART = 5.0
+
+
+@frozen
+class BadBody(LLMuxError):
+    """
+    A request body is not what its content type says, or its C{model} is not
+    a name.
+
+    @ivar what: what is wrong with it.
+    @ivar param: the field that is wrong, if it is one.
+    """
+
+    what: str
+    param: str | None = None
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@frozen
+class BodyTooLarge(LLMuxError):
+    """
+    A request body is over the limit.
+
+    @ivar limit: the limit in bytes.
+    """
+
+    limit: int
+
+    def __str__(self) -> str:
+        return f"the request body is larger than {self.limit} bytes"
+
+
+@frozen
+class ModelRequired(LLMuxError):
+    """
+    A request that needs a model names none.
+    """
+
+    def __str__(self) -> str:
+        return "the request names no model"
+
+
+@frozen
+class NotFound(LLMuxError):
+    """
+    Neither llmux nor, since no model is named, a model has such a path.
+    """
+
+    def __str__(self) -> str:
+        return "there is no such path"
+
+
+@frozen
+class InvalidKey(LLMuxError):
+    """
+    The key of a request is missing or wrong.
+    """
+
+    def __str__(self) -> str:
+        return "the API key is missing or wrong"
+
+
+@frozen
+class BackendError(LLMuxError):
+    """
+    A model's server refused, broke off or spoke nonsense.
+
+    @ivar model: whose server it was.
+    @ivar why: a few words of our own that may be shown to a client.
+    """
+
+    model: str
+    why: str = "could not be reached, or broke off"
+
+    def __str__(self) -> str:
+        return f"the server of {self.model!r} {self.why}"
+
+
+@frozen
+class Answer:
+    """
+    What a failure is to a client.
+
+    @ivar status: the HTTP status.
+    @ivar code: C{error.code} of the envelope.
+    @ivar message: C{error.message} of the envelope.
+    @ivar param: C{error.param} of the envelope: the field that is wrong.
+    @ivar headers: what goes with it beside C{Content-Type}, framing and the
+        request id.
+    @ivar expected: whether the failure is one of those that this module
+        knows; any other ought to be logged with its traceback.
+    """
+
+    status: int
+    code: str
+    message: str
+    param: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    expected: bool = True
+
+    def body(self) -> bytes:
+        """
+        @return: the envelope, as JSON in ASCII on one line.
+        """
+        error = {
+            "message": self.message,
+            "type": "llmux_error",
+            "param": self.param,
+            "code": self.code,
+        }
+        # The standard library's encoder, as it can write any str there is: a
+        # lone surrogate out of somebody's model name must not be the end of
+        # the answer that says so.
+        return json.dumps({"error": error}).encode("ascii")
+
+    def event(self) -> bytes:
+        """
+        @return: the envelope as a frame of a C{text/event-stream}, for a
+            stream that breaks after its head.
+        """
+        return b"event: error\ndata: " + self.body() + b"\n\n"
+
+
+def answerTo(error: BaseException) -> Answer:
+    """
+    Find what to answer when a request failed.
+
+    @param error: why it failed.
+    """
+    match error:
+        case UnknownModel(model):
+            return Answer(
+                404,
+                "model_not_found",
+                f"No model named {_quoted(model)} is configured. "
+                "GET /v1/models lists those that are.",
+                "model",
+            )
+        case ModelRequired():
+            return Answer(
+                400,
+                "model_required",
+                "The request names no model. Name one in the field `model` of the "
+                "body, in the query as ?model=NAME, or in the path as "
+                "/upstream/NAME/...",
+                "model",
+            )
+        case NotFound():
+            return Answer(
+                404,
+                "not_found",
+                "There is no such path here, and the request names no model whose "
+                "server might have it.",
+            )
+        case BadBody(what, param):
+            return Answer(400, "invalid_body", _sentence(what), param)
+        case BodyTooLarge(limit):
+            return Answer(
+                413,
+                "body_too_large",
+                f"The request body is larger than {limit} bytes, which is the most "
+                "that this server takes (limits.body_mb).",
+            )
+        case InvalidKey():
+            return Answer(
+                401,
+                "invalid_api_key",
+                "The API key is missing or wrong. Send it as "
+                "'Authorization: Bearer KEY'.",
+                headers=((b"WWW-Authenticate", b"Bearer"),),
+            )
+        case QueueFull(model, seconds):
+            return Answer(
+                429,
+                "queue_full",
+                f"As many requests wait for {_quoted(model)} as may. Try again later.",
+                headers=(_retryAfter(seconds),),
+            )
+        case BackendError(model, why):
+            return Answer(
+                502, "backend_error", f"The server of {_quoted(model)} {why}."
+            )
+        case WakeFailed(model, seconds):
+            return _wakeFailed(model, seconds)
+        case HookFailed(model, _, _):
+            return _wakeFailed(model, 1.0)
+        case NeverFits(model):
+            return Answer(
+                503,
+                "never_fits",
+                f"{_quoted(model)} needs more than this machine has beside the models "
+                "that are pinned. Its operator must change `needs`, `resources` or "
+                "`pin`.",
+                "model",
+                (_NO_RETRY,),
+            )
+        case ShuttingDown():
+            return Answer(
+                503,
+                "shutting_down",
+                "The server is shutting down. Try again when it is back.",
+                headers=(_retryAfter(RESTART),),
+            )
+        case WaitedTooLong(model, seconds):
+            return Answer(
+                504,
+                "switch_timeout",
+                f"{_quoted(model)} was not ready within {seconds:g} seconds, which is "
+                "as long as a request may wait (policy.request_timeout_secs).",
+            )
+    return Answer(
+        500,
+        "internal_error",
+        "The server failed. Its log says why, under the id of this request.",
+        expected=False,
+    )
+
+
+#: Honoured by the SDKs of OpenAI and Anthropic, which would otherwise try each
+#: 503 three times within seconds.
+_NO_RETRY = (b"x-should-retry", b"false")
+
+
+def _wakeFailed(model: str, seconds: float) -> Answer:
+    return Answer(
+        503,
+        "wake_failed",
+        f"{_quoted(model)} could not be woken and is left alone for a while. The "
+        "server's log says why.",
+        headers=(_retryAfter(seconds), _NO_RETRY),
+    )
+
+
+def _retryAfter(seconds: float) -> tuple[bytes, bytes]:
+    # The comparison is written so that a NaN ends up at the upper bound.
+    whole = math.ceil(seconds) if seconds < LONGEST_RETRY else LONGEST_RETRY
+    return (b"Retry-After", b"%d" % max(1, whole))
+
+
+def _quoted(name: str) -> str:
+    return repr(name if len(name) <= QUOTED else name[:QUOTED] + "…")
+
+
+def _sentence(what: str) -> str:
+    return what[:1].upper() + what[1 : 2 * QUOTED].rstrip(".") + "."

@@ -1,0 +1,188 @@
+# -*- test-case-name: llmux.test.test_web_headers -*-
+"""
+Which headers go on, in both directions.
+
+Headers are pairs of a name and a value, in the order in which they came; the
+case of a name is left as it is.  What frames a message or concerns a single
+connection never goes on: whoever sends the message frames it anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from secrets import token_hex
+
+__all__ = ()
+
+Pair = tuple[bytes, bytes]
+
+#: What concerns one connection (RFC 9110, section 7.6.1, and what older
+#: clients send), and what frames a message.  C{Trailer} is among them because
+#: trailers are not passed on.
+DROPPED = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+#: What C{Connection} cannot have dropped: without these a recipient would read
+#: the body as something else than llmux did.  RFC 9110 forbids to list them.
+PROTECTED = frozenset({b"content-encoding", b"content-type", b"host"})
+
+#: What L{forBackend} writes itself.
+_REWRITTEN = frozenset(
+    {
+        # It has been answered by the time a body is here to be sent.
+        b"expect",
+        b"host",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    }
+)
+
+#: What L{forClient} writes itself.
+_ANSWERED = frozenset({b"via", b"x-request-id"})
+
+_hasBreak = re.compile(rb"[\x00\r\n]").search
+_isToken = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_isSaneId = re.compile(rb"[0-9A-Za-z._:/+=@~-]{1,128}").fullmatch
+
+
+def endToEnd(headers: Iterable[Pair], without: Collection[bytes] = ()) -> list[Pair]:
+    """
+    Leave out what must not be passed on: hop-by-hop headers, those that
+    C{Connection} lists, framing, and whatever could end the head early.
+
+    @param without: names in lower case that are left out as well.
+    """
+    kept = []
+    listed: set[bytes] = set()
+    for pair in headers:
+        name = pair[0].lower()
+        if name == b"connection":
+            listed.update(token.strip(b" \t") for token in pair[1].lower().split(b","))
+        elif (
+            name not in DROPPED
+            and name not in without
+            and _isToken(name)
+            and not _hasBreak(pair[1])
+        ):
+            kept.append(pair)
+    listed -= PROTECTED
+    if not listed.isdisjoint(name.lower() for name, _ in kept):
+        kept = [pair for pair in kept if pair[0].lower() not in listed]
+    return kept
+
+
+def requestId(
+    headers: Iterable[Pair], make: Callable[[], bytes] = lambda: token_hex(16).encode()
+) -> bytes:
+    """
+    The id of a request: the client's own C{X-Request-Id} if there is one of at
+    most 128 harmless characters, else a new one.
+
+    @param headers: those of the client's request.
+    @param make: makes a new id.
+    """
+    ids = [value for name, value in headers if name.lower() == b"x-request-id"]
+    return ids[0] if len(ids) == 1 and _isSaneId(ids[0]) else make()
+
+
+def forBackend(
+    headers: Iterable[Pair],
+    *,
+    host: bytes,
+    peer: bytes,
+    scheme: bytes,
+    requestId: bytes,
+    version: bytes = b"1.1",
+    isOwnKey: Callable[[bytes], bool] = lambda key: False,
+) -> list[Pair]:
+    """
+    The headers of a request to a model's server, apart from framing.
+
+    C{Via} and C{X-Forwarded-*} that the client sent are kept, and what llmux
+    itself knows is written behind them, since another proxy may well stand in
+    front of it.  So the last entry of each is true and the others are hearsay.
+
+    @param headers: those of the client's request.
+    @param host: the model server's host, and port if it is not the usual one.
+    @param peer: the client's IP address, or the empty string if it has none.
+    @param scheme: C{http} or C{https}: what the client spoke.
+    @param requestId: see L{requestId}.
+    @param version: the HTTP version that the client spoke.
+    @param isOwnKey: tells keys to llmux itself, which are not passed on, from
+        those that the model's server may ask for.
+    """
+    given = endToEnd(headers)
+    kept: list[Pair] = [(b"Host", host)]
+    earlier: dict[bytes, list[bytes]] = {}
+    for pair in given:
+        name = pair[0].lower()
+        if name in _REWRITTEN:
+            earlier.setdefault(name, []).append(pair[1])
+        elif not (name in _KEYS and isOwnKey(_KEYS[name](pair[1]))):
+            kept.append(pair)
+
+    def append(name: bytes, value: bytes) -> None:
+        before = [v for v in earlier.get(name.lower(), ()) if v.strip(b" \t")]
+        kept.append((name, b", ".join([*before, value])))
+
+    append(b"X-Forwarded-For", peer or b"unknown")
+    append(b"X-Forwarded-Proto", scheme)
+    asked = earlier.get(b"host")
+    if asked:
+        append(b"X-Forwarded-Host", asked[0])
+    append(b"Via", version + b" llmux")
+    kept.append((b"X-Request-Id", requestId))
+    return kept
+
+
+def forClient(
+    headers: Iterable[Pair], *, requestId: bytes, version: bytes = b"1.1"
+) -> list[Pair]:
+    """
+    The headers of a response to a client, apart from framing.
+
+    The id is the one that the request came or was sent with, so that what a
+    client holds in its hand can be found in the log.
+
+    @param headers: those of the response of a model's server.
+    @param requestId: see L{requestId}.
+    @param version: the HTTP version that the model's server spoke.
+    """
+    given = endToEnd(headers)
+    kept = [pair for pair in given if pair[0].lower() not in _ANSWERED]
+    before = [value for name, value in given if name.lower() == b"via"]
+    kept.append((b"Via", b", ".join([*before, version + b" llmux"])))
+    kept.append((b"X-Request-Id", requestId))
+    return kept
+
+
+def _bearer(value: bytes) -> bytes:
+    scheme, _, key = value.strip(b" \t").partition(b" ")
+    return key.strip(b" \t") if scheme.lower() == b"bearer" else b""
+
+
+#: Where a key to llmux may stand, and how to read it: the ways of OpenAI, of
+#: Anthropic and of Azure.
+_KEYS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"authorization": _bearer,
+    b"x-api-key": lambda value: value.strip(b" \t"),
+    b"api-key": lambda value: value.strip(b" \t"),
+}

@@ -1,0 +1,154 @@
+# -*- test-case-name: llmux.test.test_web_json -*-
+"""
+The model in a JSON body.
+
+The body is checked and skimmed by msgspec, which builds no part of it but the
+one field; of duplicate fields the last counts, as with most parsers.  What
+msgspec skips it checks for form, not for valid UTF-8: that is left to the
+model's server.  More than JSON allows is refused (C{NaN} and C{Infinity}), and
+so are lone surrogates, which msgspec does not take, and nesting deeper than
+the interpreter's recursion limit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
+
+from llmux.web._errors import BadBody
+
+__all__ = ()
+
+#: How many fields of the same name and value, at whatever depth, are told
+#: apart in a body in which one is to be exchanged.
+MANY = 4096
+
+
+class _Request(msgspec.Struct):
+    model: msgspec.Raw = msgspec.Raw()
+
+
+_request = msgspec.json.Decoder(_Request)
+_anything = msgspec.json.Decoder(msgspec.Raw)
+_string = msgspec.json.Decoder(str)
+
+_BOM = b"\xef\xbb\xbf"
+_beginsObject = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]{0,64}\{").match
+
+# Every way in which JSON can spell the key.
+_KEY = (
+    rb'"(?:m|\\u006[dD])(?:o|\\u006[fF])(?:d|\\u0064)(?:e|\\u0065)(?:l|\\u006[cC])"'
+    rb"[ \t\r\n]*:[ \t\r\n]*"
+)
+
+
+def looksLikeObject(body: memoryview) -> bool:
+    """
+    Whether a body that is not said to be JSON may yet be a JSON object.
+    """
+    return _beginsObject(body) is not None
+
+
+def nameInJSON(body: memoryview) -> str | None:
+    """
+    Find the top-level field C{model}.
+
+    @return: L{None} if there is none, or if it is C{null} or empty, or if the
+        body is JSON but not an object.
+    @raise BadBody: if the body is not JSON in UTF-8, or C{model} is not a
+        string.
+    """
+    raw = _rawName(body)
+    return None if raw is None else _decoded(raw) or None
+
+
+def placeInJSON(body: memoryview) -> tuple[int, int] | None:
+    """
+    Find where the value of the top-level field C{model} stands.
+
+    Places that look right are found by a pattern.  The right one is the one
+    where a change of its letters changes the model that the parser sees.
+
+    @param body: a body that may be written to; when this returns it is as it
+        was.
+    @return: the offsets at which the value, with its quotes, begins and ends;
+        or L{None} if L{nameInJSON} finds none.
+    @raise BadBody: as L{nameInJSON}, or if the place cannot be told.
+    """
+    raw = _rawName(body)
+    if raw is None or not _decoded(raw):
+        return None
+    size = len(raw)
+    other = b'"' + (b"y" if raw[1:2] == b"x" else b"x") * (size - 2) + b'"'
+
+    def isAmong(places: Sequence[int]) -> bool:
+        for place in places:
+            body[place : place + size] = other
+        try:
+            return _rawName(body) == other
+        finally:
+            for place in places:
+                body[place : place + size] = raw
+
+    places = _places(body, raw)
+    while len(places) > 1:
+        half = places[len(places) // 2 :]
+        places = half if isAmong(half) else places[: len(places) // 2]
+    if not isAmong(places):
+        raise BadBody("`model` stands in too many places of the body", "model")
+    return places[0], places[0] + size
+
+
+def _places(body: memoryview, raw: bytes) -> list[int]:
+    # A function of its own, so that no traceback keeps the matcher and, by
+    # it, the view alive.
+    found = re.finditer(_KEY + re.escape(raw), body)
+    return [match.end() - len(raw) for match in islice(found, MANY)]
+
+
+def encoded(name: str) -> bytes:
+    """
+    Write a name as a JSON string.
+    """
+    return json.dumps(name).encode("ascii")
+
+
+def _rawName(body: memoryview) -> bytes | None:
+    # The value of `model` as it is written; None for what counts as none.
+    with body[_textStart(body) :] as text:
+        try:
+            try:
+                raw = bytes(_request.decode(text).model)
+            except msgspec.ValidationError:  # not an object; is it JSON at all?
+                _anything.decode(text)
+                return None
+        except RecursionError:
+            problem = "it is nested too deeply"
+        except msgspec.DecodeError as error:
+            problem = str(error)
+        else:
+            return None if raw in (b"", b"null") else raw
+    # Outside of the handlers, so that no traceback keeps the view alive.
+    raise BadBody(f"the body is not valid JSON: {problem}")
+
+
+def _textStart(body: memoryview) -> int:
+    head = bytes(body[:4])
+    if head.startswith(_BOM):
+        return len(_BOM)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in head[:2]:
+        raise BadBody("the body is not in UTF-8, which JSON must be")
+    return 0
+
+
+def _decoded(raw: bytes) -> str:
+    if not raw.startswith(b'"'):
+        raise BadBody("`model` must be a string", "model")
+    try:
+        return _string.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadBody("`model` is not valid text in UTF-8", "model") from None
