@@ -39,6 +39,10 @@ class Problem:
         return ": ".join(part for part in (place, self.where, self.what) if part)
 
 
+def _all(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(problems)
+
+
 @frozen
 class ConfigError(LLMuxError):
     """
@@ -47,7 +51,7 @@ class ConfigError(LLMuxError):
     @ivar problems: all that is wrong with it, in the order of the file.
     """
 
-    problems: tuple[Problem, ...] = field(converter=tuple)
+    problems: tuple[Problem, ...] = field(converter=_all)
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

@@ -9,12 +9,12 @@ differences only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
-from zope.interface import Attribute, Interface
+from zope.interface import Interface
 
 
 class State(Enum):
@@ -257,6 +257,10 @@ class Stay:
     recheck: float | None = None
 
 
+def _namesOf(models: Iterable[str]) -> frozenset[str]:
+    return frozenset(models)
+
+
 @frozen
 class Switch:
     """
@@ -267,7 +271,7 @@ class Switch:
     """
 
     target: str
-    victims: frozenset[str] = field(default=frozenset(), converter=frozenset)
+    victims: frozenset[str] = field(default=frozenset(), converter=_namesOf)
 
 
 @frozen
@@ -299,21 +303,6 @@ class ISwitchPolicy(Interface):
         no Deferreds.  A decision that would break a promise of llmux (such as
         to put a pinned model to sleep, or two models in one place) is
         refused and logged.
-        """
-
-
-class IPolicyMaker(Interface):
-    """
-    A policy under its name: what C{policy.name} in a configuration chooses.
-
-    Other packages offer theirs as plugins of L{llmux.policies.plugins}.
-    """
-
-    name = Attribute("The name, a L{str}.")
-
-    def make() -> ISwitchPolicy:
-        """
-        @return: a policy for one switcher.
         """
 
 

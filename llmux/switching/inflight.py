@@ -20,12 +20,14 @@ class Token:
         held.
     @ivar granted: when the token was granted, on the switcher's clock.
     @ivar arrived: when the request for it arrived, on the same clock.
+    @ivar number: its place in the order of arrival, over all models.
     """
 
     model: str
     address: str
     granted: float
     arrived: float
+    number: int
     _onRelease: Callable[[Token], None] | None = field(repr=False)
     _onAnswered: Callable[[Token], None] | None = field(default=None, repr=False)
     _onCut: Callable[[str], None] | None = field(default=None, init=False, repr=False)
@@ -37,6 +39,13 @@ class Token:
         Whether the token has not been given back yet.
         """
         return self._onRelease is not None
+
+    @property
+    def wasCut(self) -> bool:
+        """
+        Whether the work was ended before it was done.
+        """
+        return self._cut is not None
 
     def release(self) -> None:
         """

@@ -1,0 +1,123 @@
+# -*- test-case-name: llmux.test.test_costs -*-
+"""
+What switching has been measured to cost: exponential moving averages.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from zope.interface import implementer
+
+from llmux.interfaces import ICosts
+
+
+@define
+class _Averages:
+    """
+    Exponential moving averages by key, with a guess for keys not seen yet.
+
+    @ivar prior: the guess while nothing at all has been measured, in seconds.
+    """
+
+    prior: float
+    known: dict[object, float] = field(factory=dict, init=False)
+
+    def add(self, key: object, seconds: float) -> None:
+        """
+        Take a measurement in.
+        """
+        before = self.known.get(key)
+        self.known[key] = (
+            seconds if before is None else before + Costs.WEIGHT * (seconds - before)
+        )
+
+    def get(self, key: object) -> float:
+        """
+        The average of a key; for an unknown one that of all others, because
+        models on one machine resemble each other more than any constant does.
+        """
+        try:
+            return self.known[key]
+        except KeyError:
+            if not self.known:
+                return self.prior
+            return sum(self.known.values()) / len(self.known)
+
+
+@implementer(ICosts)
+class Costs:
+    """
+    Learns what switching costs.
+
+    @cvar WEIGHT: how much the newest measurement counts.
+    """
+
+    WEIGHT = 0.3
+
+    #: Guesses for a machine of which nothing is known yet, in seconds: a
+    #: model of a few billion parameters, and an answer of a few hundred
+    #: tokens.
+    PRIOR_WAKE = 10.0
+    PRIOR_SLEEP = 1.0
+    PRIOR_SERVICE = 5.0
+
+    def __init__(self) -> None:
+        self._wakes = _Averages(self.PRIOR_WAKE)
+        self._sleeps = _Averages(self.PRIOR_SLEEP)
+        self._services = _Averages(self.PRIOR_SERVICE)
+        self._switches: dict[tuple[str, str], float] = {}
+
+    def woke(self, model: str, seconds: float) -> None:
+        """
+        A C{wake} hook has succeeded.
+        """
+        self._wakes.add(model, seconds)
+
+    def slept(self, model: str, seconds: float) -> None:
+        """
+        A C{sleep} hook has succeeded.
+        """
+        self._sleeps.add(model, seconds)
+
+    def served(self, model: str, seconds: float) -> None:
+        """
+        A request is over.
+        """
+        self._services.add(model, seconds)
+
+    def switched(self, source: str, target: str, seconds: float) -> None:
+        """
+        A switch from one model to another has succeeded.
+
+        @param seconds: from the end of the drain on.
+        """
+        pair = source, target
+        before = self._switches.get(pair, seconds)
+        self._switches[pair] = before + self.WEIGHT * (seconds - before)
+
+    def wake(self, model: str) -> float:
+        """
+        See L{ICosts.wake}.
+        """
+        return self._wakes.get(model)
+
+    def sleep(self, model: str) -> float:
+        """
+        See L{ICosts.sleep}.
+        """
+        return self._sleeps.get(model)
+
+    def switch(self, source: str, target: str) -> float:
+        """
+        See L{ICosts.switch}.
+        """
+        known = self._switches.get((source, target))
+        if known is None:
+            return self._sleeps.get(source) + self._wakes.get(target)
+        return known
+
+    def service(self, model: str) -> float:
+        """
+        See L{ICosts.service}.
+        """
+        return self._services.get(model)
