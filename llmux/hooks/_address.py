@@ -10,11 +10,15 @@ import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from urllib.parse import urlsplit
+from weakref import finalize
 
-from attrs import frozen
+from attrs import define, field, frozen
 
-__all__ = ["AddressFile", "BadAddress", "addressIn"]
+__all__ = ["AddressFile", "AddressFiles", "BadAddress", "addressIn"]
 
 #: Bytes that the file may hold.
 MAX_SIZE = 4096
@@ -82,26 +86,13 @@ def _checked(address: str) -> str:
 @frozen
 class AddressFile:
     """
-    One such file, empty at first, for one run of one hook.
-
-    It has a folder of its own that only this user can enter.  A bare file in
-    the shared temporary folder would do for most, but Linux
-    (C{fs.protected_regular}) would keep a hook that has become root through
-    C{sudo} from writing to it.
+    One such file, for one run of one hook, which makes it if it has something
+    to say.
 
     @ivar path: what C{LLMUX_OUTPUT} is set to.
     """
 
     path: str
-
-    @classmethod
-    def make(cls) -> AddressFile:
-        """
-        @raise OSError: if there is no place for it.
-        """
-        path = os.path.join(tempfile.mkdtemp(prefix="llmux-"), "output")
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
-        return cls(path)
 
     def read(self) -> str | None:
         """
@@ -112,8 +103,10 @@ class AddressFile:
         try:
             # A pipe that a hook put in its place must not hold the reactor.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
         except OSError:
-            raise BadAddress("LLMUX_OUTPUT cannot be read any more") from None
+            raise BadAddress("the file LLMUX_OUTPUT cannot be read") from None
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise BadAddress("LLMUX_OUTPUT is not a plain file any more")
@@ -129,6 +122,50 @@ class AddressFile:
 
     def remove(self) -> None:
         """
-        Remove the file and its folder, if they are still there.
+        Remove the file, if there is one.
         """
-        shutil.rmtree(os.path.dirname(self.path), ignore_errors=True)
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            os.unlink(self.path)
+
+
+@define(eq=False)
+class AddressFiles:
+    """
+    The place of those files: a folder in the temporary folder, which only
+    this user can enter, and which goes when this object does.
+
+    Bare files in the shared temporary folder would do for most, but Linux
+    (C{fs.protected_regular}) keeps a hook that has become root through
+    C{sudo} from writing to them.
+    """
+
+    _folder: str | None = field(default=None, init=False)
+    _numbers: Iterator[int] = field(factory=count, init=False, repr=False)
+
+    def make(self) -> AddressFile:
+        """
+        @return: a file that no other run has had.
+
+        @raise OSError: if there is no place for it.
+        """
+        # What has lain about for long is removed by some systems; what then
+        # has the name may be a stranger's.
+        if self._folder is None or not _isOurs(self._folder):
+            self._folder = tempfile.mkdtemp(prefix="llmux-")
+            finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return AddressFile(os.path.join(self._folder, str(next(self._numbers))))
+
+
+def _isOurs(folder: str) -> bool:
+    """
+    Whether something is a folder that only this user can enter.
+    """
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return False
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not stat.S_IMODE(status.st_mode) & 0o077
+    )

@@ -227,11 +227,12 @@ class OutputStream:
 class HookOutput:
     """
     Where the output of all hooks goes.
+
+    @ivar log: where each line is told, as an event C{hook_output}.
     """
 
-    log = Logger()
-
     _clock: IReactorTime
+    log: Logger = field(factory=Logger, repr=False)
     _rings: dict[str, OutputRing] = field(factory=dict, init=False)
     _allowances: dict[str, _Allowance] = field(factory=dict, init=False)
 

@@ -268,14 +268,14 @@ def _words(reason: Failure) -> str:
     """
     Say how a process ended, or nothing if it ended well.
     """
-    if reason.check(ProcessDone):
+    error = reason.value
+    if isinstance(error, ProcessDone):
         return ""
-    if reason.check(ProcessTerminated):
-        if reason.value.signal is None:
-            return f"exit status {reason.value.exitCode}"
-        try:
-            name = signal.Signals(reason.value.signal).name
-        except ValueError:
-            name = f"signal {reason.value.signal}"
-        return f"ended by {name}"
-    return reason.getErrorMessage()
+    if not isinstance(error, ProcessTerminated):
+        return reason.getErrorMessage()
+    if error.signal is None:
+        return f"exit status {error.exitCode}"
+    try:
+        return f"ended by {signal.Signals(error.signal).name}"
+    except ValueError:
+        return f"ended by signal {error.signal}"

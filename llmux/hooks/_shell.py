@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from llmux.config import Config, ModelConfig
 from llmux.errors import HookFailed
-from llmux.hooks._address import AddressFile, BadAddress
+from llmux.hooks._address import AddressFile, AddressFiles, BadAddress
 from llmux.hooks._output import HookOutput
 from llmux.hooks._process import HookProcess, ProcessGroups
 from llmux.interfaces import Hook, HookCall, HookResult, IHookRunner
@@ -37,7 +37,10 @@ MAX_LEFTOVERS = 4
 
 #: What llmux itself says in a hook's environment.
 _OWN = frozenset(
-    f"LLMUX_{name}" for name in "MODEL HOOK PORT URL PEER ATTEMPT REASON OUTPUT".split()
+    {
+        *("LLMUX_MODEL", "LLMUX_HOOK", "LLMUX_REASON", "LLMUX_ATTEMPT"),
+        *("LLMUX_PEER", "LLMUX_PORT", "LLMUX_URL", "LLMUX_OUTPUT"),
+    }
 )
 
 #: Exit status if the working folder cannot be entered; C{env -C} has the same.
@@ -107,6 +110,7 @@ class ShellHooks:
             sessionLeader(shutil.which("setsid")) if leader is None else leader
         )
         self._groups = ProcessGroups() if groups is None else groups
+        self._files = AddressFiles()
         self._running: dict[str, HookProcess] = {}
         self._leftovers: dict[str, list[HookProcess]] = {}
         self._waiters: list[Deferred[None]] = []
@@ -126,11 +130,9 @@ class ShellHooks:
         file: AddressFile | None = None
         try:
             if call.hook is not Hook.SLEEP:
-                file = AddressFile.make()
+                file = self._files.make()
             process = self._spawn(call, model, file)
         except (OSError, TypeError, ValueError) as error:
-            if file is not None:
-                file.remove()
             return fail(_failed(call, f"could not be started: {_reason(error)}"))
 
         def ended(why: str) -> HookResult:

@@ -4,12 +4,13 @@ Tests for L{llmux.hooks._address}.
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.hooks._address import MAX_SIZE, AddressFile, BadAddress, addressIn
+from llmux.hooks._address import MAX_SIZE, AddressFiles, BadAddress, addressIn
 
 
 class AddressInTests(SynchronousTestCase):
@@ -67,18 +68,19 @@ class AddressInTests(SynchronousTestCase):
             ("url=http://a/?q", "no user"),
             ("url=http://a/#f", "no user"),
         ]:
-            error = self.assertRaises(BadAddress, addressIn, text)
-            self.assertIn(why, str(error), text)
+            with self.assertRaises(BadAddress) as caught:
+                addressIn(text)
+            self.assertIn(why, str(caught.exception), text)
 
 
 class AddressFileTests(SynchronousTestCase):
     """
-    L{AddressFile}
+    L{AddressFile} and L{AddressFiles}
     """
 
     def setUp(self) -> None:
-        self.file = AddressFile.make()
-        self.addCleanup(self.file.remove)
+        self.files = AddressFiles()
+        self.file = self.files.make()
 
     def write(self, content: bytes) -> None:
         """
@@ -89,14 +91,46 @@ class AddressFileTests(SynchronousTestCase):
 
     def test_private(self) -> None:
         """
-        Nobody else can read the file or enter its folder.
+        Nobody else can enter the folder of the files.
         """
-        for path in (self.file.path, os.path.dirname(self.file.path)):
-            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode) & 0o077, 0)
+        folder = os.path.dirname(self.file.path)
+        self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode) & 0o077, 0)
+
+    def test_fresh(self) -> None:
+        """
+        No two runs have the same file, but they have the same folder.
+        """
+        other = self.files.make()
+        self.assertNotEqual(other, self.file)
+        self.assertEqual(os.path.dirname(other.path), os.path.dirname(self.file.path))
+
+    def test_cleanedUp(self) -> None:
+        """
+        The folder goes when nobody needs it any more.
+        """
+        folder = os.path.dirname(self.file.path)
+        self.write(b"left")
+        del self.files
+        gc.collect()
+        self.assertFalse(os.path.exists(folder))
+
+    def test_folderGone(self) -> None:
+        """
+        A folder that somebody has removed, or opened to others, or put
+        something else in the place of, is not used again.
+        """
+        folder = os.path.dirname(self.file.path)
+        os.rmdir(folder)
+        self.file = self.files.make()
+        self.write(b"url=http://a:1")
+        self.assertEqual(self.file.read(), "http://a:1")
+        folder = os.path.dirname(self.file.path)
+        os.chmod(folder, 0o777)
+        self.assertNotEqual(os.path.dirname(self.files.make().path), folder)
 
     def test_read(self) -> None:
         """
-        The address in the file is found.
+        The address in the file is found, and there need not be one.
         """
         self.assertIsNone(self.file.read())
         self.write(b"url=http://a:1\n")
@@ -104,45 +138,54 @@ class AddressFileTests(SynchronousTestCase):
 
     def test_remove(self) -> None:
         """
-        Nothing is left of it, and that it is gone already is no error.
+        Nothing is left of it, and that it is not there is no error.
         """
         self.file.remove()
-        self.assertFalse(os.path.exists(os.path.dirname(self.file.path)))
+        self.write(b"url=http://a:1\n")
         self.file.remove()
+        self.assertIsNone(self.file.read())
 
-    def test_gone(self) -> None:
+    def test_unreadable(self) -> None:
         """
-        A hook that removed the file has failed.
+        A file that cannot be opened is an error.
         """
-        os.remove(self.file.path)
-        self.assertRaises(BadAddress, self.file.read)
+        os.symlink(self.file.path, self.file.path)
+        with self.assertRaises(BadAddress) as caught:
+            self.file.read()
+        self.assertIn("cannot be read", str(caught.exception))
 
     def test_large(self) -> None:
         """
         A file as large as a log is not read.
         """
         self.write(b"\n" * (MAX_SIZE + 1))
-        self.assertIn("more than", str(self.assertRaises(BadAddress, self.file.read)))
+        with self.assertRaises(BadAddress) as caught:
+            self.file.read()
+        self.assertIn("more than", str(caught.exception))
 
     def test_notText(self) -> None:
         """
         A file that is no text has no address.
         """
         self.write(b"\xff\xfe")
-        self.assertIn("UTF-8", str(self.assertRaises(BadAddress, self.file.read)))
+        with self.assertRaises(BadAddress) as caught:
+            self.file.read()
+        self.assertIn("UTF-8", str(caught.exception))
 
     def test_pipe(self) -> None:
         """
         A pipe in the file's place is refused rather than waited for.
         """
-        os.remove(self.file.path)
         os.mkfifo(self.file.path)
-        self.assertIn("plain", str(self.assertRaises(BadAddress, self.file.read)))
+        with self.assertRaises(BadAddress) as caught:
+            self.file.read()
+        self.assertIn("plain", str(caught.exception))
 
     def test_folder(self) -> None:
         """
-        A folder in the file's place is refused.
+        A folder in the file's place is refused, and does no harm.
         """
-        os.remove(self.file.path)
         os.mkdir(self.file.path)
-        self.assertRaises(BadAddress, self.file.read)
+        with self.assertRaises(BadAddress):
+            self.file.read()
+        self.file.remove()

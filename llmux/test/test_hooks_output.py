@@ -5,8 +5,7 @@ Tests for L{llmux.hooks._output}.
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.internet.testing import EventLoggingObserver
-from twisted.logger import globalLogPublisher
+from twisted.logger import LogEvent, Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.hooks import HookOutput, OutputLine, OutputRing
@@ -75,7 +74,11 @@ class OutputRingTests(SynchronousTestCase):
         """
         ring = OutputRing("a")
         seen: list[OutputLine] = []
-        ring.subscribe(lambda line: 1 // 0)
+
+        def broken(line: OutputLine) -> None:
+            raise ZeroDivisionError
+
+        ring.subscribe(broken)
         ring.subscribe(seen.append)
         ring.append(line("x"))
         self.assertEqual(seen, [line("x")])
@@ -183,9 +186,10 @@ class HookOutputTests(SynchronousTestCase):
         """
         Each line is an event in the log, with fields.
         """
-        observer = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        events: list[LogEvent] = []
+        self.output.log = Logger(observer=events.append)
         self.stream.dataReceived(b"{braces}\n")
-        [event] = observer
+        [event] = events
         self.assertEqual(
             {key: event[key] for key in ("event", "model", "hook", "stream", "line")},
             {

@@ -231,10 +231,11 @@ class HookProcessTests(SynchronousTestCase):
         """
         self.exit(1)
         for number in range(5):
-            self.turns(2)
+            self.turns(1)
             self.process.childDataReceived(2, b"%d\n" % number)
+        self.turns(3)
         self.assertNoResult(self.process.finished)
-        self.turns(4)
+        self.turns(1)
         self.assertOver("exit status 1")
         self.assertEqual(self.texts(), list("01234"))
 
@@ -446,5 +447,6 @@ class ProcessGroupsTests(SynchronousTestCase):
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         groups.signal(child.pid, 0)
         groups.reap(child.pid)
-        self.assertRaises(ProcessLookupError, groups.signal, child.pid, 0)
+        with self.assertRaises(ProcessLookupError):
+            groups.signal(child.pid, 0)
         groups.reap(child.pid)
