@@ -132,7 +132,10 @@ def main(arguments: Sequence[str], reactor: Any) -> int:
         return 1
     demo.start(asleep=options.asleep)
     address = f"http://127.0.0.1:{port.getHost().port}"
-    print(f"{', '.join(demo.names)} (a toy) on {address}", flush=True)
+    line = f"{', '.join(demo.names)} (a toy) on {address}"
+    # Whoever reads it may send a signal at once, so not before those are
+    # heeded.
+    reactor.callWhenRunning(print, line, flush=True)
     reactor.run()
     return 0
 

@@ -68,7 +68,7 @@ class Demo(Resource):
     _sendings: set[Sending] = field(factory=set, init=False)
 
     def __attrs_pre_init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def start(self, asleep: bool = False) -> None:
         """

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from struct import unpack
 from typing import Any
@@ -965,13 +966,13 @@ class FakeReactor(Clock):
     def __init__(self, listen: Callable[..., Any]) -> None:
         super().__init__()
         self.listenTCP = listen
-        self.ran = 0
+        self.callWhenRunning = partial(self.callLater, 0)
 
     def run(self) -> None:
         """
-        Return at once.
+        Do what is due, and return.
         """
-        self.ran += 1
+        self.advance(0)
 
 
 class FakePort:
