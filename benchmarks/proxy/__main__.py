@@ -1,0 +1,254 @@
+"""
+C{python -m benchmarks.proxy}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from benchmarks.proxy import _llmux, _measures, _nginx
+from benchmarks.proxy._children import Children, Trouble, freePort, listens
+from benchmarks.proxy._cpu import residentBytes
+from benchmarks.proxy._limits import raiseFileLimit
+from benchmarks.proxy._measures import Figures, Plan, Proxy
+from benchmarks.proxy._report import BASE, Results
+
+DESCRIPTION = """
+Starts a fast backend, nginx as a plain reverse proxy, and llmux, drives both
+with the same load in turns, and prints what each costs. Needs nginx and wrk
+(Debian: apt-get install nginx wrk). Everything listens on 127.0.0.1 and is
+gone at the end.
+"""
+
+EPILOG = """
+Another proxy must send /v1/chat/completions, or the model "small", to the
+backend at --backend-port, and /v1/completions, or the model "stream", to the
+one at --source-port. Example: --backend-port 18100 --source-port 18101
+--also swap=http://127.0.0.1:8080,4711
+"""
+
+GROUPS = ("small", "first", "streams", "wake")
+
+
+def other(text: str) -> tuple[str, str, int]:
+    """
+    C{NAME=URL,PID}.
+    """
+    name, _, rest = text.partition("=")
+    url, _, pid = rest.rpartition(",")
+    if not name or not url.startswith("http://") or not pid.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=http://...,PID")
+    return name, url, int(pid)
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """
+    C{100,400}.
+    """
+    found = tuple(int(part) for part in text.split(","))
+    if min(found) < 1:
+        raise ValueError(text)
+    return found
+
+
+def groups(text: str) -> tuple[str, ...]:
+    """
+    C{small,first}.
+    """
+    found = tuple(text.split(","))
+    if wrong := set(found) - set(GROUPS):
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(wrong)}: choose from {', '.join(GROUPS)}"
+        )
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """
+    The command line.
+    """
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.proxy", description=DESCRIPTION, epilog=EPILOG
+    )
+    add = made.add_argument
+    add("--rounds", type=int, default=5, help="each measures every proxy once")
+    add("--seconds", type=int, default=3, help="of load in each measurement")
+    add("--streams", type=counts, default=(100, 400, 1500), metavar="N,N...")
+    add("--rate", type=float, default=25.0, help="events a second on each stream")
+    add("--most", type=float, default=12000.0, help="events a second on all together")
+    add("--connections", type=int, default=32, help="of small requests")
+    add("--only", type=groups, default=GROUPS, metavar=",".join(GROUPS))
+    add("--smoke", action="store_true", help="a few seconds, to see that it works")
+    add("--json", type=Path, metavar="FILE", help="write all figures there too")
+    add("--check", action="store_true", help="exit with 1 if llmux misses a 'must'")
+    add("--also", type=other, action="append", default=[], metavar="NAME=URL,PID")
+    add("--without-llmux", action="store_true")
+    add("--backend-port", type=int, metavar="PORT", help="default: any")
+    add("--source-port", type=int, metavar="PORT", help="default: any")
+    add("--keep", action="store_true", help="leave configurations and logs there")
+    return made
+
+
+@contextmanager
+def workshop(keep: bool) -> Iterator[Children]:
+    """
+    A folder and processes that are gone afterwards.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="llmux-benchmark-"))
+    # nginx's worker is another user if this is root.
+    folder.chmod(0o755)
+    children = Children(folder)
+
+    def interrupted(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+    try:
+        yield children
+    finally:
+        # Impatience must not leave anything behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        children.stop()
+        if keep:
+            print(f"kept: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def startAll(options: argparse.Namespace, children: Children) -> list[Proxy]:
+    """
+    Start backends and proxies.
+
+    @return: the proxies, the base first.
+    """
+    # Two for each stream and a few; not more, because nginx makes room for
+    # all of them at once.
+    files = min(raiseFileLimit(), 2 * max(options.streams) + 1000)
+    small = options.backend_port or freePort()
+    stream = options.source_port or freePort()
+    for program in ("nginx", "wrk"):
+        _nginx.findProgram(program, program)
+    for port in (small, stream):
+        if listens(port):
+            raise Trouble(f"something listens on port {port} already")
+    _nginx.startBackend(children, small, files)
+    source = [sys.executable, "-m", "benchmarks.proxy._source", str(stream)]
+    children.start("source", [*source, str(options.rate), str(options.most)])
+    children.waitFor("source", lambda: listens(stream))
+
+    started: list[tuple[str, int, int]] = []
+    port = freePort()
+    pid = _nginx.startProxy(children, port, small, stream, files)
+    started.append((BASE, port, pid))
+    if not options.without_llmux:
+        port = freePort()
+        started.append(("llmux", port, _llmux.start(children, port, small, stream)))
+    found = [
+        Proxy(name, f"http://127.0.0.1:{port}", pid, residentBytes([pid]))
+        for name, port, pid in started
+    ]
+    for name, url, pid in options.also:
+        if not os.path.exists(f"/proc/{pid}"):
+            raise Trouble(f"{name}: there is no process {pid}")
+        found.append(Proxy(name, url, pid, residentBytes([pid])))
+    return found
+
+
+def steps(
+    options: argparse.Namespace, plan: Plan
+) -> Iterator[tuple[str, Callable[[Proxy], Figures]]]:
+    """
+    What each round measures.
+    """
+    if "small" in options.only:
+        yield "small requests", partial(_measures.small, plan=plan)
+    if "first" in options.only:
+        yield "first byte", partial(_measures.first, plan=plan)
+    if "streams" in options.only:
+        for number in plan.streams:
+            step = partial(_measures.streams, plan=plan, number=number)
+            yield f"{number} streams", step
+
+
+def run(options: argparse.Namespace, children: Children) -> Results:
+    """
+    All rounds.
+    """
+    results = Results()
+    plan = Plan(
+        children.folder,
+        seconds=options.seconds,
+        connections=options.connections,
+        streams=options.streams,
+    )
+    if options.smoke:
+        plan = Plan(
+            children.folder, seconds=1, streams=(20,), singles=100, waiters=10, wakes=3
+        )
+    proxies = startAll(options, children)
+    for proxy in proxies:
+        for measure, value in _measures.idle(proxy):
+            results.add(measure, proxy.name, 0, value)
+    for number in range(1 if options.smoke else options.rounds):
+        # Each is first as often as any other.
+        turn = number % len(proxies)
+        order = proxies[turn:] + proxies[:turn]
+        for title, step in steps(options, plan):
+            for proxy in order:
+                say(f"round {number + 1}: {title}: {proxy.name}")
+                for measure, value in step(proxy):
+                    results.add(measure, proxy.name, number, value)
+        for proxy in proxies:
+            if proxy.name == "llmux" and "wake" in options.only:
+                say(f"round {number + 1}: a sleeping model")
+                for measure, value in _measures.wake(proxy, plan):
+                    results.add(measure, proxy.name, number, value)
+    say("")
+    return results
+
+
+def say(text: str) -> None:
+    """
+    Show what is going on, if somebody looks.
+    """
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """
+    @return: the exit status.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        with workshop(options.keep) as children:
+            results = run(options, children)
+    except Trouble as trouble:
+        print(f"benchmarks.proxy: {trouble}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    names = [BASE, *([] if options.without_llmux else ["llmux"])]
+    names += [name for name, _, _ in options.also]
+    print(results.table(names))
+    if options.json:
+        options.json.write_text(json.dumps(results.asJSON(names), indent=1) + "\n")
+    missed = results.missed("llmux")
+    if missed:
+        print(f"\nllmux is not yet what it must be in: {', '.join(missed)}")
+    return 1 if missed and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,52 @@
+"""
+llmux, as anybody would run it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.proxy._children import Children, listens
+
+
+def command(config: Path) -> list[str]:
+    """
+    What starts llmux with a configuration.
+    """
+    return [sys.executable, "-m", "twisted", "llmux", "--config", str(config)]
+
+
+def configuration(port: int, small: int, stream: int) -> dict[str, object]:
+    """
+    Two models for the two kinds of load, and two more that differ in name
+    only, to be switched between.
+    """
+
+    def model(backend: int, alive: str) -> dict[str, object]:
+        return {"port": backend, "wake": ":", "sleep": ":", "alive": alive}
+
+    return {
+        "models": {
+            "small": model(small, "true"),
+            "stream": model(stream, "false"),
+            "left": model(small, "false"),
+            "right": model(small, "false"),
+        },
+        "port": port,
+        "host": "127.0.0.1",
+    }
+
+
+def start(children: Children, port: int, small: int, stream: int) -> int:
+    """
+    Start it.
+
+    @return: its process.
+    """
+    path = children.folder / "llmux.json"
+    path.write_text(json.dumps(configuration(port, small, stream), indent=1))
+    pid = children.start("llmux", command(path))
+    children.waitFor("llmux", lambda: listens(port))
+    return pid

@@ -1,0 +1,169 @@
+"""
+Tests for L{benchmarks.proxy}: what can be wrong without anybody noticing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from argparse import ArgumentTypeError
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.proxy.__main__ import counts, groups, other
+from benchmarks.proxy._cpu import cpuSeconds, family, fieldsOf, residentBytes
+from benchmarks.proxy._report import Against, Measure, Results, percentile
+from benchmarks.proxy._source import MARK, PREFIX, SIZE, SUFFIX
+from benchmarks.proxy._streams import Streams, Window
+
+BURN = "import time\nwhile time.process_time() < 0.2: pass"
+
+
+class CPUTests(SynchronousTestCase):
+    """
+    Tests for what is read from C{/proc}.
+    """
+
+    def test_oddName(self) -> None:
+        """
+        A process's name may contain blanks and parentheses.
+        """
+        self.assertEqual(["S", "1"], fieldsOf("17 (a) b (c)) S 1"))
+
+    def test_children(self) -> None:
+        """
+        The time of children counts, while they run and when they have ended.
+        """
+        script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}]); input()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        assert process.stdin is not None
+        self.addCleanup(process.stdin.close)
+        end = time.monotonic() + 30
+        while cpuSeconds([process.pid]) < 0.2 or len(family([process.pid])) > 1:
+            self.assertTrue(time.monotonic() < end, "the child's time was not seen")
+            time.sleep(0.01)
+        self.assertTrue(cpuSeconds([process.pid]) < 5)
+        self.assertTrue(residentBytes([process.pid]) > 2**20)
+
+    def test_gone(self) -> None:
+        """
+        A process that there is not has used nothing.
+        """
+        self.assertEqual(0, cpuSeconds([2**22 + 1]))
+        self.assertEqual({os.getpid()}, family([os.getpid()]) & {os.getpid()})
+
+
+class ReportTests(SynchronousTestCase):
+    """
+    Tests for the comparison.
+    """
+
+    def setUp(self) -> None:
+        """
+        Three rounds, one of them on a machine that was slow.
+        """
+        self.results = Results()
+        self.ratio = Measure("cpu", "CPU, us", must=2.0)
+        for number, (base, mine) in enumerate([(10, 30), (100, 300), (10, 25)]):
+            self.results.add(self.ratio, "nginx", number, base)
+            self.results.add(self.ratio, "llmux", number, mine)
+
+    def test_pairs(self) -> None:
+        """
+        Each round is compared within itself.
+        """
+        self.assertEqual(3.0, self.results.compared("cpu", "llmux"))
+        self.assertEqual(30, self.results.figure("cpu", "llmux"))
+
+    def test_missed(self) -> None:
+        """
+        What is over its bound, or under one that is a lower one, is named.
+        """
+        least = Measure("rate", "requests/s", must=0.5, least=True)
+        alone = Measure("wake", "wake, ms", Against.NOTHING, 20)
+        late = Measure("first", "first byte, ms", Against.DIFFERENCE, 0.5)
+        for measure, base, mine in [
+            (least, 100, 40),
+            (alone, 0, 19),
+            (late, 1, 1.4),
+        ]:
+            self.results.add(measure, "nginx", 0, base)
+            self.results.add(measure, "llmux", 0, mine)
+        self.assertEqual(["cpu", "rate"], self.results.missed("llmux"))
+        self.assertEqual([], self.results.missed("other"))
+
+    def test_output(self) -> None:
+        """
+        The table and the JSON say the same.
+        """
+        table = self.results.table(["nginx", "llmux", "other"])
+        self.assertIn("3.00x", table)
+        self.assertIn("<= 2x", table)
+        found = self.results.asJSON(["nginx", "llmux"])
+        self.assertEqual(3.0, found["measures"]["cpu"]["proxies"]["llmux"]["compared"])
+        self.assertEqual(["cpu"], found["missed"])
+
+    def test_percentile(self) -> None:
+        """
+        Percentiles are values that were measured.
+        """
+        values = [*range(100)]
+        self.assertEqual(50, percentile(values, 0.5))
+        self.assertEqual(99, percentile(values, 0.99))
+        self.assertEqual(7, percentile([7], 0.99))
+
+
+class StreamTests(SynchronousTestCase):
+    """
+    Tests for the source's and the client's agreement.
+    """
+
+    def test_event(self) -> None:
+        """
+        An event's chunk size is right, and the client finds its time.
+        """
+        sent = time.monotonic_ns()
+        data = PREFIX + b"%020d" % sent + SUFFIX
+        size, _, rest = data.partition(b"\r\n")
+        self.assertEqual(SIZE, int(size, 16))
+        self.assertEqual(SIZE + 2, len(rest))
+        window = Window()
+        streams = Streams("127.0.0.1", 1)
+        streams._delays(data + data + data[: data.find(MARK) + 12], window)
+        streams.close()
+        self.assertEqual(2, len(window.delays))
+        self.assertTrue(all(0 <= delay < 5 for delay in window.delays))
+
+
+class OptionTests(SynchronousTestCase):
+    """
+    Tests for the command line's own types.
+    """
+
+    def test_right(self) -> None:
+        """
+        What is right is understood.
+        """
+        self.assertEqual(
+            ("a", "http://127.0.0.1:1", 7), other("a=http://127.0.0.1:1,7")
+        )
+        self.assertEqual((100, 400), counts("100,400"))
+        self.assertEqual(("wake", "small"), groups("wake,small"))
+
+    def test_wrong(self) -> None:
+        """
+        What is wrong is refused.
+        """
+        for text in ("a", "a=http://x", "a=https://x,1", "=http://x,1", "a=http://x,y"):
+            self.assertRaises(ArgumentTypeError, other, text)
+        self.assertRaises(ValueError, counts, "0")
+        self.assertRaises(ArgumentTypeError, groups, "large")
