@@ -1,0 +1,204 @@
+# -*- test-case-name: llmux.test.test_acceptance_switching -*-
+"""
+An HTTP client for acceptance tests that hides nothing: no retries, no
+redirects, no pools, and a stream that can be read event by event and left.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPResponse
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, field
+
+#: Seconds without a byte after which a test gives up.
+PATIENCE = 60.0
+
+
+@define(eq=False)
+class Reply:
+    """
+    A response that was read to its end.
+
+    @ivar headers: by their names in lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def text(self) -> str:
+        """
+        The body.
+        """
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """
+        The body, as Python sees the JSON.
+        """
+        return json.loads(self.body)
+
+    def said(self) -> str:
+        """
+        The words of a chat completion.
+        """
+        content: str = self.json()["choices"][0]["message"]["content"]
+        return content
+
+    def code(self) -> str:
+        """
+        C{error.code} of the envelope.
+        """
+        code: str = self.json()["error"]["code"]
+        return code
+
+
+@define(eq=False)
+class Stream:
+    """
+    A response that is being read.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    _connection: HTTPConnection
+    _response: HTTPResponse
+
+    def lines(self) -> Iterator[str]:
+        """
+        Its lines, each as soon as it is there, without their ends.
+
+        @raise http.client.HTTPException: if it is cut.
+        @raise OSError: if it is cut.
+        """
+        while line := self._response.readline():
+            yield line.decode().rstrip("\r\n")
+
+    def events(self) -> Iterator[str]:
+        """
+        The data of its server-sent events.
+        """
+        for line in self.lines():
+            if line.startswith("data:"):
+                yield line[5:].strip()
+
+    def next(self) -> str:
+        """
+        Wait for the next event.
+        """
+        return next(self.events())
+
+    def rest(self) -> list[str]:
+        """
+        Wait for its end.
+        """
+        return list(self.events())
+
+    def close(self) -> None:
+        """
+        Leave, whatever is still to come.
+        """
+        # Otherwise the response, which holds the socket, keeps it open.
+        if self._connection.sock is not None:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._response.close()
+        self._connection.close()
+
+
+def open_(
+    url: str,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Stream:
+    """
+    Send a request and wait for the head of the response.
+
+    @param body: bytes as they are, anything else as JSON.
+    """
+    place = urlsplit(url)
+    assert place.hostname is not None
+    connection = HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
+    given = dict(headers or {})
+    if body is not None and not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+        given.setdefault("Content-Type", "application/json")
+    try:
+        connection.request(method, path, body, given)
+        response = connection.getresponse()
+    except BaseException:
+        connection.close()
+        raise
+    found = {name.lower(): value for name, value in response.getheaders()}
+    return Stream(response.status, found, connection, response)
+
+
+def request(
+    url: str,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """
+    Send a request and wait for the whole response.
+    """
+    stream = open_(url, method, path, body, headers)
+    try:
+        content = stream._response.read()
+    finally:
+        stream._response.close()
+        stream._connection.close()
+    return Reply(stream.status, stream.headers, content)
+
+
+class Asked(Thread):
+    """
+    A request that waits for its answer while the test goes on.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(daemon=True)
+        self._arguments = (url, method, path, body, headers)
+        self._reply: Reply | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """
+        Ask.
+        """
+        try:
+            self._reply = request(*self._arguments)
+        except BaseException as error:
+            self._error = error
+
+    def isAnswered(self) -> bool:
+        """
+        Whether there is an answer, or a failure.
+        """
+        return not self.is_alive()
+
+    def reply(self) -> Reply:
+        """
+        Wait for the answer.
+        """
+        self.join(PATIENCE)
+        if self._error is not None:
+            raise self._error
+        assert self._reply is not None, f"no answer within {PATIENCE:g} s"
+        return self._reply
