@@ -5,8 +5,9 @@ Tests for L{llmux.hooks._output}.
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, Logger
+from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from llmux.hooks import HookOutput, OutputLine, OutputRing
 from llmux.hooks._output import BURST, HELD_SIZE, LINE_SIZE, LINES_PER_SECOND
@@ -17,6 +18,19 @@ def line(text: str) -> OutputLine:
     A line as a wake hook could have printed it.
     """
     return OutputLine(1.0, "wake", "stdout", text)
+
+
+@implementer(ILogObserver)
+class Lines(list[LogEvent]):
+    """
+    A log that is kept.
+    """
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        Keep an event.
+        """
+        self.append(event)
 
 
 class OutputRingTests(SynchronousTestCase):
@@ -186,8 +200,8 @@ class HookOutputTests(SynchronousTestCase):
         """
         Each line is an event in the log, with fields.
         """
-        events: list[LogEvent] = []
-        self.output.log = Logger(observer=events.append)
+        events = Lines()
+        self.output.log = Logger(observer=events)
         self.stream.dataReceived(b"{braces}\n")
         [event] = events
         self.assertEqual(

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -42,15 +42,10 @@ def configured(folder: str = "", **settings: Any) -> Config:
     A configuration with a model C{llama} of those settings, and the minimal
     C{other}.
     """
-    settings = {
-        "wake": "true",
-        "sleep": "true",
-        "alive": "true",
-        "port": 8001,
-    } | settings
+    hooks = dict[str, Any](wake="true", sleep="true", alive="true")
     models = [
-        ModelConfig(name="llama", **settings),
-        ModelConfig(name="other", wake="true", sleep="true", alive="true"),
+        ModelConfig(name="llama", **{**hooks, "port": 8001, **settings}),
+        ModelConfig(name="other", **hooks),
     ]
     return Config(models={model.name: model for model in models}, folder=folder)
 
@@ -69,11 +64,11 @@ class Spawned:
     """
 
     protocol: Any
-    executable: str | bytes
-    args: Sequence[bytes]
-    env: Mapping[bytes, bytes]
-    path: str | None
-    childFDs: Mapping[int, int | str]
+    executable: Any
+    args: Any
+    env: Any
+    path: Any
+    childFDs: Any
     pid: int = 4711
     closed: bool = False
 
@@ -134,7 +129,7 @@ class FakeReactor(Clock):
         process: Any = Spawned(processProtocol, executable, args, env, path, childFDs)
         self.spawned.append(process)
         process.protocol.makeConnection(process)
-        return process
+        return cast("IProcessTransport", process)
 
 
 class NoGroups(ProcessGroups):
@@ -202,7 +197,7 @@ class ShellHooksTests(SynchronousTestCase):
         """
         What the newest process has in its environment.
         """
-        return self.reactor.spawned[-1].env[name.encode()].decode()
+        return str(self.reactor.spawned[-1].env[name.encode()], "ascii")
 
     def test_interface(self) -> None:
         """
@@ -799,7 +794,7 @@ class AcceptanceTests(TestCase):
         A hook that prints without end holds up nothing else, fills no memory,
         and its last words are kept.
         """
-        turns = []
+        turns: list[object] = []
         run = self.run_("head -c 20000000 /dev/zero | tr '\\0' '\\n'; echo last words")
         run.addBoth(turns.append)
         slowest, before = 0.0, self.reactor.seconds()

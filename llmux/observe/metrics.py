@@ -1,0 +1,304 @@
+# -*- test-case-name: llmux.test.test_observe_metrics -*-
+"""
+Events as Prometheus metrics, in a registry of their own.
+
+No client's word becomes a label: models are those of the configuration, and
+all else is C{unknown}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import define
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+from zope.interface import implementer
+
+from llmux.interfaces import (
+    BoundMissed,
+    DecisionRefused,
+    Event,
+    HookFinished,
+    ICosts,
+    IObserver,
+    RequestDone,
+    RequestDropped,
+    RequestGranted,
+    RequestQueued,
+    State,
+    StateChanged,
+    SwitchEnded,
+)
+
+__all__ = ["UNKNOWN", "Metrics"]
+
+#: The label of requests for what is no model.
+UNKNOWN = "unknown"
+
+#: How the newer of the two formats is asked for.
+_OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+
+#: Bounds in seconds.  Of requests, from a cached embedding to a long answer.
+_REQUEST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+#: Of what moves a model's weights, from a sleeping engine to a cold start.
+_SWITCH = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
+#: Of how long a model serves before it makes place for another.
+_ACTIVE = (1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
+
+#: The states in which a model serves.
+_SERVING = frozenset({State.AWAKE, State.CHECKING, State.DRAINING})
+
+
+@define(eq=False)
+class _ModelSeries:
+    """
+    What is measured of one model, with its label bound once: a request costs
+    no look-ups of labels.
+
+    @ivar depth: how many wait for it.
+    @ivar inFlight: how many it serves.  Both become gauges when they are
+        asked for, as they change much more often than that.
+    @ivar served: seconds for which it has been serving, if it is.
+    """
+
+    wait: Histogram
+    depth: int = 0
+    inFlight: int = 0
+    served: float = 0.0
+
+
+@implementer(IObserver)
+class Metrics:
+    """
+    The metrics of one service.
+
+    @ivar registry: where they are.  Others may add theirs.
+    """
+
+    def __init__(self, models: Iterable[str], costs: ICosts | None = None) -> None:
+        """
+        @param models: the names of the configured models, which are shown
+            from the start.
+        @param costs: what C{llmux_switch_cost_ema_seconds} is read from.
+        """
+        self.registry = registry = CollectorRegistry()
+        self.costs = costs
+        pair, model, hook = ["from", "to"], ["model"], ["model", "hook"]
+        self._switches = Counter(
+            "llmux_switch_total",
+            "Switches that are over: ok, failed or cancelled.",
+            [*pair, "result"],
+            registry=registry,
+        )
+        self._switchDuration = Histogram(
+            "llmux_switch_duration_seconds",
+            "From the start of a switch that succeeded until its model was awake.",
+            pair,
+            buckets=_SWITCH,
+            registry=registry,
+        )
+        self._drainDuration = Histogram(
+            "llmux_switch_drain_duration_seconds",
+            "The part of it in which requests in flight came to their end.",
+            pair,
+            buckets=_SWITCH,
+            registry=registry,
+        )
+        self._activeDuration = Histogram(
+            "llmux_model_active_duration_seconds",
+            "How long a model served from when it woke until it no longer did.",
+            model,
+            buckets=_ACTIVE,
+            registry=registry,
+        )
+        self._cost = Gauge(
+            "llmux_switch_cost_ema_seconds",
+            "What a switch has been measured to cost, drain excluded.",
+            pair,
+            registry=registry,
+        )
+        self._depth = Gauge(
+            "llmux_request_queue_depth",
+            "Requests that wait for a model.",
+            model,
+            registry=registry,
+        )
+        self._wait = Histogram(
+            "llmux_request_queue_wait_seconds",
+            "How long requests that were served had waited for their model.",
+            model,
+            buckets=(*_REQUEST, 600),
+            registry=registry,
+        )
+        self._inFlight = Gauge(
+            "llmux_model_in_flight",
+            "Requests that a model is serving.",
+            model,
+            registry=registry,
+        )
+        self._requests = Counter(
+            "llmux_requests_total",
+            "Requests that were answered.",
+            ["model", "status"],
+            registry=registry,
+        )
+        self._requestDuration = Histogram(
+            "llmux_request_duration_seconds",
+            "From the arrival of a request until its answer was over.",
+            ["model", "status"],
+            buckets=_REQUEST,
+            registry=registry,
+        )
+        self._hookDuration = Histogram(
+            "llmux_hook_duration_seconds",
+            "How long hooks took, whether or not they did well.",
+            hook,
+            buckets=_SWITCH,
+            registry=registry,
+        )
+        self._hookFailures = Counter(
+            "llmux_hook_failures_total",
+            "Hooks that failed.",
+            hook,
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "llmux_requests_dropped_total",
+            "Requests that waited for a model and were not served.",
+            ["model", "why"],
+            registry=registry,
+        )
+        self._state = Gauge(
+            "llmux_model_state",
+            "1 for the state in which a model is, 0 for those in which it was.",
+            ["model", "state"],
+            registry=registry,
+        )
+        self._boundMissed = Counter(
+            "llmux_bound_missed_total",
+            "Requests that were passed over for longer than max_wait_secs.",
+            model,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "llmux_decisions_refused_total",
+            "Decisions of the policy that would have broken a promise.",
+            registry=registry,
+        )
+        self._pairs: set[tuple[str, str]] = set()
+        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._models: dict[str, _ModelSeries] = {}
+        for name in models:
+            self._series(name)
+        self._takers: dict[type[Any], Callable[[Any], None]] = {
+            RequestGranted: self._requestGranted,
+            RequestDone: self._requestDone,
+            RequestQueued: self._requestQueued,
+            RequestDropped: self._requestDropped,
+            StateChanged: self._stateChanged,
+            HookFinished: self._hookFinished,
+            SwitchEnded: self._switchEnded,
+            BoundMissed: lambda event: self._boundMissed.labels(event.model).inc(),
+            DecisionRefused: lambda event: self._refused.inc(),
+        }
+
+    def notify(self, event: Event) -> None:
+        """
+        See L{IObserver.notify}.
+        """
+        take = self._takers.get(type(event))
+        if take is not None:
+            take(event)
+
+    def requestFinished(self, model: str, status: int, duration: float) -> None:
+        """
+        Count a request that was answered, by llmux itself or by its model.
+
+        @param model: the model's name.  What is not the name of a configured
+            model, or of one that events were about, counts as L{UNKNOWN}.
+        @param status: the HTTP status.
+        @param duration: seconds from its arrival to the end of its answer.
+        """
+        key = (model, status)
+        series = self._answers.get(key)
+        if series is None:
+            if model not in self._models and model != UNKNOWN:
+                self.requestFinished(UNKNOWN, status, duration)
+                return
+            series = self._answers[key] = (
+                self._requests.labels(model, str(status)),
+                self._requestDuration.labels(model, str(status)),
+            )
+        counter, histogram = series
+        counter.inc()
+        histogram.observe(duration)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """
+        @param accept: the C{Accept} header of who asks.
+
+        @return: all metrics as they are now, and their content type.
+        """
+        for name, model in self._models.items():
+            self._depth.labels(name).set(model.depth)
+            self._inFlight.labels(name).set(model.inFlight)
+        if self.costs is not None:
+            for source, target in self._pairs:
+                costs = self.costs
+                cost = costs.switch(source, target) if source else costs.wake(target)
+                self._cost.labels(source, target).set(cost)
+        # Not the header itself: a version that is none makes the library raise.
+        openMetrics = "application/openmetrics-text" in accept
+        encode, contentType = choose_encoder(_OPEN_METRICS if openMetrics else "")
+        return encode(self.registry), contentType
+
+    def _series(self, name: str) -> _ModelSeries:
+        series = self._models.get(name)
+        if series is None:
+            series = self._models[name] = _ModelSeries(self._wait.labels(name))
+        return series
+
+    def _requestQueued(self, event: RequestQueued) -> None:
+        self._series(event.model).depth = event.depth
+
+    def _requestGranted(self, event: RequestGranted) -> None:
+        series = self._series(event.model)
+        series.depth = event.depth
+        series.inFlight = event.inFlight
+        series.wait.observe(event.waited)
+
+    def _requestDone(self, event: RequestDone) -> None:
+        self._series(event.model).inFlight = event.inFlight
+
+    def _requestDropped(self, event: RequestDropped) -> None:
+        self._series(event.model).depth = event.depth
+        self._dropped.labels(event.model, event.why).inc()
+
+    def _stateChanged(self, event: StateChanged) -> None:
+        self._state.labels(event.model, event.before.value).set(0)
+        self._state.labels(event.model, event.after.value).set(1)
+        if event.before in _SERVING:
+            series = self._series(event.model)
+            series.served += event.duration
+            if event.after not in _SERVING:
+                self._activeDuration.labels(event.model).observe(series.served)
+                series.served = 0.0
+
+    def _hookFinished(self, event: HookFinished) -> None:
+        labels = (event.model, event.hook.value)
+        self._hookDuration.labels(*labels).observe(event.duration)
+        if event.error:
+            self._hookFailures.labels(*labels).inc()
+
+    def _switchEnded(self, event: SwitchEnded) -> None:
+        # One sample for each that was put to sleep: what is asked of these
+        # metrics is what it costs to go from one model to another.
+        for source in event.victims or ("",):
+            pair = (source, event.target)
+            self._switches.labels(*pair, event.result).inc()
+            if event.result == "ok":
+                self._pairs.add(pair)
+                self._switchDuration.labels(*pair).observe(event.duration)
+                self._drainDuration.labels(*pair).observe(event.drain)
