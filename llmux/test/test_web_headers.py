@@ -15,6 +15,7 @@ from llmux.web._headers import (
     endToEnd,
     forBackend,
     forClient,
+    keyIn,
     requestId,
 )
 
@@ -98,13 +99,6 @@ class EndToEndTests(SynchronousTestCase):
             self.assertEqual(endToEnd([(b"X-A", value)]), [], value)
         for name in (b"", b"X A", b"X:A", b"X\r\nA", b"X\xff", b"X-A\n"):
             self.assertEqual(endToEnd([(name, b"x")]), [], name)
-
-    def test_without(self) -> None:
-        """
-        Further names may be left out.
-        """
-        headers = [(b"X-A", b"1"), (b"X-B", b"2")]
-        self.assertEqual(endToEnd(headers, {b"x-a"}), [(b"X-B", b"2")])
 
     @given(
         st.lists(
@@ -325,3 +319,22 @@ class RequestIdTests(SynchronousTestCase):
         first, second = requestId([]), requestId([])
         self.assertNotEqual(first, second)
         self.assertEqual(self.idOf(first), first)
+
+
+class KeyTests(SynchronousTestCase):
+    """
+    L{keyIn}.
+    """
+
+    def test_key(self) -> None:
+        """
+        A key is found where one may stand, and nowhere else.
+        """
+        for name, value, key in [
+            (b"authorization", b"Bearer x", b"x"),
+            (b"authorization", b"Basic x", b""),
+            (b"authorization", b"x", b""),
+            (b"x-api-key", b" x ", b"x"),
+            (b"cookie", b"x", b""),
+        ]:
+            self.assertEqual(keyIn(name, value), key)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.web._errors import BadBody
-from llmux.web._model import Slice, chunks, nameInBody, sizeOf, withModel
+from llmux.web._model import SEARCHED, Slice, chunks, nameInBody, sizeOf, withModel
 from llmux.web._multipart import LONGEST
 
 JSON = b"application/json"
@@ -367,8 +367,27 @@ class LargeTests(SynchronousTestCase):
         A large form is not read into memory.
         """
         with TemporaryFile() as body:
-            body.write(b"a=" + b"b" * (8 << 20) + b"&model=x")
-            self.check(FORM, body)
+            body.write(b"model=x&a=" + b"b" * (8 << 20))
+
+            def work(length: int) -> None:
+                self.assertEqual(nameInBody(FORM, None, body, length), "x")
+                before, name, after = withModel(FORM, body, length, "longer")
+                self.assertEqual(name, b"longer")
+                self.assertEqual(sizeOf([before, after]), length - 1)
+
+            self.assertLess(self.peak(body, work), 1 << 20)
+
+    def test_longForm(self) -> None:
+        """
+        A form is searched up to a bound, and no name is cut in two there.
+        """
+        for form, name in [
+            (b"a=" + b"b" * (SEARCHED - 16) + b"&model=x&", "x"),
+            (b"a=" + b"b" * (SEARCHED - 10) + b"&model=xy", None),
+            (b"a=" + b"b" * SEARCHED + b"&model=x", None),
+        ]:
+            self.assertEqual(nameIn(FORM, form + b"&c" * 10), name)
+            self.assertEqual(renamed(FORM, form, "x"), form)
 
     def test_brackets(self) -> None:
         """

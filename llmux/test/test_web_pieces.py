@@ -65,7 +65,9 @@ class ViewTests(SynchronousTestCase):
             found.append(files.enter_context(SpooledTemporaryFile(max_size=SMALL)))
             self.addCleanup(files.pop_all().close)
         for file in found:
-            file.write(data)
+            # In two parts, so that the second waits in a buffer of Python's.
+            file.write(data[:-1])
+            file.write(data[-1:])
         return found
 
     def check(

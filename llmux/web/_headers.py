@@ -58,35 +58,55 @@ _REWRITTEN = frozenset(
 #: What L{forClient} writes itself.
 _ANSWERED = frozenset({b"via", b"x-request-id"})
 
+#: Where a key to llmux may stand.
+_KEYS = frozenset({b"api-key", b"authorization", b"x-api-key"})
+
+#: What L{forBackend} must look at one by one.
+_SPECIAL = _REWRITTEN | _KEYS
+
 _hasBreak = re.compile(rb"[\x00\r\n]").search
 _isToken = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _isSaneId = re.compile(rb"[0-9A-Za-z._:/+=@~-]{1,128}").fullmatch
 
 
-def endToEnd(headers: Iterable[Pair], without: Collection[bytes] = ()) -> list[Pair]:
+def endToEnd(headers: Iterable[Pair]) -> list[Pair]:
     """
     Leave out what must not be passed on: hop-by-hop headers, those that
     C{Connection} lists, framing, and whatever could end the head early.
-
-    @param without: names in lower case that are left out as well.
     """
-    kept = []
-    listed: set[bytes] = set()
-    for pair in headers:
-        name = pair[0].lower()
-        if name == b"connection":
-            listed.update(token.strip(b" \t") for token in pair[1].lower().split(b","))
-        elif (
-            name not in DROPPED
-            and name not in without
-            and _isToken(name)
-            and not _hasBreak(pair[1])
-        ):
-            kept.append(pair)
-    listed -= PROTECTED
-    if not listed.isdisjoint(name.lower() for name, _ in kept):
-        kept = [pair for pair in kept if pair[0].lower() not in listed]
-    return kept
+    return [pair for _, pair in _endToEnd(headers)]
+
+
+def _endToEnd(headers: Iterable[Pair]) -> list[tuple[bytes, Pair]]:
+    # What is left of the headers, each with its name in lower case.  This runs
+    # twice for each request, so it is a few comprehensions rather than a loop.
+    pairs = list(headers)
+    names = [name for name, _ in pairs]
+    # Names are tokens if, in a row, they are one, and none is empty.
+    if (
+        not all(names)
+        or not _isToken(b"".join(names) or b"x")
+        or _hasBreak(b"".join([value for _, value in pairs]))
+    ):
+        pairs = [
+            (n, value) for n, value in pairs if _isToken(n) and not _hasBreak(value)
+        ]
+        names = [name for name, _ in pairs]
+    lower = [name.lower() for name in names]
+    dropped: Collection[bytes] = DROPPED
+    if b"connection" in lower:
+        lists = b",".join(
+            [
+                pair[1]
+                for name, pair in zip(lower, pairs, strict=True)
+                if name == b"connection"
+            ]
+        )
+        listed = {token.strip(b" \t") for token in lists.lower().split(b",")}
+        listed -= PROTECTED
+        if not listed.isdisjoint(lower):
+            dropped = DROPPED | listed
+    return [both for both in zip(lower, pairs, strict=True) if both[0] not in dropped]
 
 
 def requestId(
@@ -129,14 +149,14 @@ def forBackend(
     @param isOwnKey: tells keys to llmux itself, which are not passed on, from
         those that the model's server may ask for.
     """
-    given = endToEnd(headers)
     kept: list[Pair] = [(b"Host", host)]
     earlier: dict[bytes, list[bytes]] = {}
-    for pair in given:
-        name = pair[0].lower()
-        if name in _REWRITTEN:
+    for name, pair in _endToEnd(headers):
+        if name not in _SPECIAL:
+            kept.append(pair)
+        elif name in _REWRITTEN:
             earlier.setdefault(name, []).append(pair[1])
-        elif not (name in _KEYS and isOwnKey(_KEYS[name](pair[1]))):
+        elif not isOwnKey(keyIn(name, pair[1])):
             kept.append(pair)
 
     def append(name: bytes, value: bytes) -> None:
@@ -166,23 +186,24 @@ def forClient(
     @param requestId: see L{requestId}.
     @param version: the HTTP version that the model's server spoke.
     """
-    given = endToEnd(headers)
-    kept = [pair for pair in given if pair[0].lower() not in _ANSWERED]
-    before = [value for name, value in given if name.lower() == b"via"]
+    given = _endToEnd(headers)
+    kept = [pair for name, pair in given if name not in _ANSWERED]
+    before = [pair[1] for name, pair in given if name == b"via"]
     kept.append((b"Via", b", ".join([*before, version + b" llmux"])))
     kept.append((b"X-Request-Id", requestId))
     return kept
 
 
-def _bearer(value: bytes) -> bytes:
-    scheme, _, key = value.strip(b" \t").partition(b" ")
-    return key.strip(b" \t") if scheme.lower() == b"bearer" else b""
+def keyIn(name: bytes, value: bytes) -> bytes:
+    """
+    Read the key out of a header that may have one: as OpenAI, Anthropic or
+    Azure have it.
 
-
-#: Where a key to llmux may stand, and how to read it: the ways of OpenAI, of
-#: Anthropic and of Azure.
-_KEYS: dict[bytes, Callable[[bytes], bytes]] = {
-    b"authorization": _bearer,
-    b"x-api-key": lambda value: value.strip(b" \t"),
-    b"api-key": lambda value: value.strip(b" \t"),
-}
+    @param name: the header's name in lower case.
+    @return: the key, or the empty string if there is none.
+    """
+    value = value.strip(b" \t")
+    if name == b"authorization":
+        scheme, _, key = value.partition(b" ")
+        return key.strip(b" \t") if scheme.lower() == b"bearer" else b""
+    return value if name in _KEYS else b""

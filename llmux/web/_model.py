@@ -59,6 +59,10 @@ __all__ = (
     "withModelInQuery",
 )
 
+#: How much of a form is searched, in bytes.  What is longer has hardly been
+#: typed in; most likely it is a file that C{curl} calls a form.
+SEARCHED = 4 * 1024 * 1024
+
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 
@@ -131,8 +135,11 @@ def withModel(
 
 
 def _placeInForm(view: memoryview) -> tuple[int, int] | None:
-    place = _target.fieldIn(view)
+    with view[:SEARCHED] as start:
+        place = _target.fieldIn(start)
     if place is None or place[0] == place[1]:
+        return None
+    if place[1] == SEARCHED < len(view):  # it may go on behind
         return None
     if place[1] - place[0] > _multipart.LONGEST:
         raise BadBody("`model` is too long", "model")
