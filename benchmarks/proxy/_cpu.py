@@ -5,7 +5,9 @@ What processes have used, read from C{/proc}.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -43,18 +45,30 @@ def family(roots: Iterable[int]) -> set[int]:
     return found
 
 
+def _ownSeconds(pid: int) -> float:
+    """
+    Processor time of one process, all threads, to the nanosecond: the times
+    in C{stat} are in ticks of 10 ms, which is coarse for a short measurement.
+
+    @raise OSError: if there is no such process.
+    """
+    # What clock_getcpuclockid(3) computes; Python does not offer it.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
 def cpuSeconds(roots: Collection[int]) -> float:
     """
     Processor time, user and system, that processes and their children have
     used; also of those children that have ended.
     """
-    total = 0
+    total = 0.0
     for pid in family(roots):
         stat = _stat(pid)
         if stat is not None:
-            # utime, stime, cutime, cstime.
-            total += sum(map(int, stat[11:15]))
-    return total * TICK
+            with suppress(OSError):
+                # cutime and cstime: the children that have ended.
+                total += _ownSeconds(pid) + sum(map(int, stat[13:15])) * TICK
+    return total
 
 
 def residentBytes(roots: Collection[int]) -> int:
