@@ -794,17 +794,15 @@ class AcceptanceTests(TestCase):
         A hook that prints without end holds up nothing else, fills no memory,
         and its last words are kept.
         """
-        turns: list[object] = []
+        results: list[object] = []
         run = self.run_("head -c 20000000 /dev/zero | tr '\\0' '\\n'; echo last words")
-        run.addBoth(turns.append)
-        slowest, before = 0.0, self.reactor.seconds()
-        while not turns:
+        run.addBoth(results.append)
+        turns = 0
+        while not results:
             await deferLater(self.reactor, 0)
-            now = self.reactor.seconds()
-            slowest, before = max(slowest, now - before), now
-        self.assertIsInstance(turns[0], HookResult)
+            turns += 1
+        self.assertIsInstance(results[0], HookResult)
         self.assertEqual(self.texts()[-1], "last words")
         self.assertLessEqual(len(self.texts()), 1000)
-        # A burst of lines is logged in one turn; this is far from what all
-        # of them would take.
-        self.assertLess(slowest, 1.0)
+        # Others had their turn between any 8 kB (a pipe's worth at the most).
+        self.assertGreater(turns, 300)
