@@ -1,0 +1,166 @@
+# -*- test-case-name: llmux.test.test_web_client -*-
+"""
+Requests of L{twisted.web} as the exchange takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from llmux.web._headers import Pair, requestId
+from llmux.web._model import originForm
+from llmux.web._plan import Asked
+from llmux.web._relay import IClient
+
+__all__ = ()
+
+
+def askedBy(request: Any, prefix: bytes = b"") -> Asked:
+    """
+    A request of L{twisted.web}, of which nothing but the start of its target
+    is changed.
+
+    @param prefix: where in the site the resource is; taken off the target.
+
+    @param request: a L{twisted.web.http.Request}, of which the body is here.
+    @param prefix: such as C{b"/llm"}.
+    """
+    headers = [
+        (name, value)
+        for name, values in request.requestHeaders.getAllRawHeaders()
+        for value in values
+    ]
+    target = originForm(request.uri)
+    if prefix and (target + b"/").startswith(prefix + b"/"):
+        target = target[len(prefix) :] or b"/"
+    body = request.content
+    length = body.seek(0, 2)
+    return Asked(
+        request.method,
+        target,
+        headers,
+        body,
+        length,
+        getattr(request.client, "host", "").encode("ascii", "replace"),
+        b"https" if request.isSecure() else b"http",
+        request.clientproto[5:],
+        requestId(headers),
+    )
+
+
+@implementer(IClient)
+class WebClient:
+    """
+    The client of a request of L{twisted.web}.
+    """
+
+    def __init__(self, request: Any) -> None:
+        """
+        @param request: a L{Request}, of which the body is here and nothing of
+            the response is sent.  If it has a method C{whenTaken}, as those of
+            L{llmux.web.site.ProxySite} do, that tells when the connection
+            has taken the last byte; if not, it is when that was written.
+        """
+        self._request = request
+        self._open = True
+        self._over: Callable[[], None] | None = None
+
+    def attach(self, over: Callable[[], None]) -> None:
+        """
+        See L{IClient.attach}.
+        """
+        self._over = over
+        whenTaken = getattr(self._request, "whenTaken", None)
+        if whenTaken is not None:
+            whenTaken(self._ended)
+        else:
+            self._request.notifyFinish().addBoth(self._ended)
+
+    def head(
+        self, status: int, phrase: bytes, headers: list[Pair], length: int | None
+    ) -> None:
+        """
+        See L{IClient.head}.
+        """
+        request = self._request
+        request.setResponseCode(status, phrase or None)
+        request.defaultContentType = None
+        sent = Headers()
+        for name, value in headers:
+            sent.addRawHeader(name, value)
+        if length is not None:
+            sent.addRawHeader(b"Content-Length", b"%d" % length)
+        # The channel has said there if the connection will be closed.
+        closing = request.responseHeaders.getRawHeaders(b"Connection")
+        if closing is not None:
+            sent.setRawHeaders(b"Connection", closing)
+        request.responseHeaders = sent
+        request.write(b"")
+
+    def write(self, data: bytes) -> None:
+        """
+        See L{IClient.write}.
+        """
+        self._request.write(data)
+
+    def finish(self) -> None:
+        """
+        See L{IClient.finish}.
+        """
+        self._request.finish()
+
+    def cut(self, last: bytes) -> None:
+        """
+        See L{IClient.cut}.
+
+        What was written before is still sent if the response is framed, so
+        that it is seen to be short.
+        """
+        if not self._open:
+            return
+        request = self._request
+        if last:
+            request.write(last)
+        isFramed = request.chunked or request.responseHeaders.hasHeader(
+            b"Content-Length"
+        )
+        timeOut = getattr(request.channel, "timeoutConnection", None)
+        if (isFramed or last) and timeOut is not None:
+            # Closes when all is sent, and after a while in any case.
+            timeOut()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """
+        See L{IClient.abort}.
+        """
+        if self._open:
+            channel = self._request.channel
+            # An HTTPChannel has a transport; an H2Stream is one.
+            drop = getattr(channel, "abortConnection", None)
+            (drop or channel.transport.abortConnection)()
+
+    def registerProducer(self, producer: IPushProducer) -> None:
+        """
+        See L{IClient.registerProducer}.
+        """
+        if self._open:
+            self._request.registerProducer(producer, True)
+
+    def unregisterProducer(self) -> None:
+        """
+        See L{IClient.unregisterProducer}.
+        """
+        if self._open:
+            self._request.unregisterProducer()
+
+    def _ended(self, result: object = None) -> None:
+        self._open = False
+        if self._over is not None:
+            self._over()

@@ -1,0 +1,171 @@
+# -*- test-case-name: llmux.test.test_web_guard -*-
+"""
+What stands between the connection to a model's server and Twisted's HTTP
+client: it sees to it that heads are short, sane and unambiguous.
+
+Twisted's client reads heads of any length, takes what begins with any word
+for a status line, only heeds C{Connection: close} in lower case, and does not
+say which headers C{Connection} lists.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from zope.interface import implementer
+
+from llmux.web._headers import PROTECTED
+
+__all__ = ()
+
+#: The longest head that a model's server may send, in bytes: all of its
+#: interim responses included.
+LONGEST_HEAD = 64 * 1024
+
+_statusLine = re.compile(
+    rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n"
+).match
+_blankLine = re.compile(rb"\n\r?\n").search
+_connection = re.compile(rb"(?i)\nconnection[ \t]*:[ \t]*([^\r\n]*)\r?(?=\n)")
+
+#: As much of a status line as is the same in all of them.
+_BEGINNING = b"HTTP/1."
+
+#: The longest status line, in bytes.
+_LONGEST_LINE = 8192
+
+#: Not to be dropped because C{Connection} lists them: they frame the body.
+_FRAMING = PROTECTED | {b"content-length", b"transfer-encoding"}
+
+
+class Guard(ProtocolWrapper):
+    """
+    A connection to a model's server.
+
+    @ivar requests: how many requests have been sent over it.
+    @ivar received: whether anything came back since the last one.
+    @ivar problem: what was wrong with what came back, in words that a client
+        may see; empty if nothing was.
+    """
+
+    requests = 0
+    received = False
+    problem = ""
+    _head: bytes | None = None
+    _skipped = 0
+
+    def begin(self) -> None:
+        """
+        Expect a head: a request is about to be sent.
+        """
+        self.requests += 1
+        self.received = False
+        self._head = b""
+        self._skipped = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Hold back a head until it is complete; pass on all else.
+        """
+        if self._head is None:
+            self.wrappedProtocol.dataReceived(data)
+            return
+        self.received = True
+        head = self._head + data
+        while True:
+            line = _statusLine(head)
+            if line is None:
+                self._judge(head)
+                return
+            end = _blankLine(head, line.end() - 1)
+            if end is None:
+                self._judge(head)
+                return
+            status = line.group(1)
+            if status[:1] != b"1":
+                break
+            if status == b"101":
+                self._refuse("changed the protocol without being asked")
+                return
+            # An interim response concerns this connection only.
+            self._skipped += end.end()
+            head = head[end.end() :]
+        if self._skipped + end.end() > LONGEST_HEAD:
+            self._refuse("sent a head that is too long")
+            return
+        self._head = None
+        if _connection.search(head, 0, end.end()) is not None:
+            head = _withoutListed(head[: end.end()]) + head[end.end() :]
+        self.wrappedProtocol.dataReceived(head)
+
+    def _judge(self, head: bytes) -> None:
+        """
+        Wait for the rest of a head, unless it can be none.
+        """
+        begins = head.startswith(_BEGINNING[: len(head)])
+        isLine = _statusLine(head) is not None
+        if not begins or (not isLine and (b"\n" in head or len(head) > _LONGEST_LINE)):
+            self._refuse("answered with something that is not HTTP")
+        elif self._skipped + len(head) > LONGEST_HEAD:
+            self._refuse("sent a head that is too long")
+        else:
+            self._head = head
+
+    def _refuse(self, problem: str) -> None:
+        self.problem = problem
+        self._head = b""
+        self.abortConnection()
+
+
+def _withoutListed(head: bytes) -> bytes:
+    """
+    A head without the headers that its C{Connection} lists, and with that
+    in a form that Twisted understands.
+    """
+    listed = {
+        token.strip(b" \t").lower()
+        for value in _connection.findall(head)
+        for token in value.split(b",")
+    }
+    head = _connection.sub(b"", head)
+    for name in listed - _FRAMING - {b"", b"close", b"keep-alive"}:
+        head = re.sub(
+            rb"(?i)\n" + re.escape(name) + rb"[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?=\n)",
+            b"",
+            head,
+        )
+    if b"close" in listed:
+        line = head.index(b"\n") + 1
+        head = head[:line] + b"Connection: close\r\n" + head[line:]
+    return head
+
+
+class _GuardedFactory(WrappingFactory):
+    protocol = Guard
+    noisy = False
+
+
+@implementer(IStreamClientEndpoint)
+class GuardedEndpoint:
+    """
+    Connects protocols through a L{Guard} each: it is their transport.
+    """
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        See L{IStreamClientEndpoint.connect}.
+        """
+        makeGuards: Any = _GuardedFactory
+        guarded: Deferred[Any] = self._endpoint.connect(makeGuards(factory))
+        return guarded.addCallback(lambda guard: guard.wrappedProtocol)

@@ -1,0 +1,225 @@
+# -*- test-case-name: llmux.test.test_relay -*-
+"""
+The body of a response, on its way from a model's server to a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from zope.interface import Interface, implementer
+
+from llmux.web._deadline import Deadline
+from llmux.web._headers import Pair
+
+__all__ = ()
+
+
+class IClient(Interface):
+    """
+    The connection to a client, as far as one request is concerned.  What a
+    front end has to provide.
+
+    None of its methods but C{attach} is called after the function given to
+    C{attach} was called.
+    """
+
+    def attach(over: Callable[[], None]) -> None:
+        """
+        Have a function called, once, when the connection has taken the last
+        byte of the response, or is lost.
+        """
+
+    def head(
+        status: int, phrase: bytes, headers: list[Pair], length: int | None
+    ) -> None:
+        """
+        Send the head of the response, at once.
+
+        @param phrase: the reason phrase; if empty, the usual one.
+        @param headers: all of them but the framing.
+        @param length: the length of the body in bytes, if it is known.  For
+            C{HEAD} that of the body which C{GET} would have got.
+        """
+
+    def write(data: bytes) -> None:
+        """
+        Send a part of the body.
+        """
+
+    def finish() -> None:
+        """
+        Say that the body is whole.
+        """
+
+    def cut(last: bytes) -> None:
+        """
+        End the response so that the client sees that it is not whole.
+
+        @param last: what the client is to get yet.
+        """
+
+    def abort() -> None:
+        """
+        Close the connection at once, whatever has not been taken.
+        """
+
+    def registerProducer(producer: IPushProducer) -> None:
+        """
+        Have a producer paused while the connection takes nothing more.
+        """
+
+    def unregisterProducer() -> None:
+        """
+        Let go of the producer.
+        """
+
+
+@implementer(IPushProducer)
+class Relay(Protocol):
+    """
+    A model server's protocol and, at the same time, a client's producer.
+
+    Each chunk is passed on in the turn in which it comes.  While the client
+    takes nothing more, nothing more is read from the server.
+    """
+
+    _last = b"\n\n"
+    _ended = False
+    _open = True
+    _paused = False
+    _deadline: Deadline | None = None
+
+    def __init__(
+        self,
+        client: Any,
+        clock: IReactorTime,
+        stall: float | None,
+        idle: float | None,
+        whole: Callable[[], None],
+        broken: Callable[[str], None],
+        gone: Callable[[], None],
+    ) -> None:
+        """
+        @param client: provides L{IClient}; its head has been sent.
+        @param stall: after how many seconds a client is given up that takes
+            nothing.
+        @param idle: after how many seconds a server is given up that sends
+            nothing although it could.
+        @param whole: called when the server has sent all of the body.
+        @param broken: called, with the reason, if it will not.
+        @param gone: called if the client does not take it.
+        """
+        self._client = client
+        self._clock = clock
+        self._stall = stall
+        self._idle = idle
+        self._whole = whole
+        self._broken = broken
+        self._gone = gone
+
+    def connectionMade(self) -> None:
+        """
+        The head is here, the body comes.
+        """
+        self._client.registerProducer(self)
+        if self._idle is not None:
+            self._expire(self._idle)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Pass on a chunk.
+        """
+        if self._open:
+            self._last = data
+            self._client.write(data)
+            if self._idle is not None and not self._paused:
+                self._expire(self._idle)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The body has ended, one way or the other.
+        """
+        if not self._open:
+            return
+        if not reason.check(ResponseDone, PotentialDataLoss):
+            self._broken("broke off before its answer was complete")
+            return
+        self._ended = True
+        self._whole()
+        if not self._paused:
+            self._finish()
+
+    def close(self) -> None:
+        """
+        Pass on nothing more.
+        """
+        if self._open:
+            self._open = False
+            self._client.unregisterProducer()
+            if self._deadline is not None:
+                self._deadline.close()
+
+    # IPushProducer: what the connection to the client asks for.
+
+    def pauseProducing(self) -> None:
+        """
+        Read nothing more from the server, and give up the client if it goes
+        on like this.
+        """
+        self._paused = True
+        self._upstream.pauseProducing()
+        self._expire(self._stall)
+
+    def resumeProducing(self) -> None:
+        """
+        The client has taken all that was sent so far.
+        """
+        self._paused = False
+        self._expire(self._idle)
+        if self._ended:
+            self._finish()
+        else:
+            self._upstream.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        The connection to the client is lost.
+        """
+        if self._open:
+            self._gone()
+
+    @property
+    def nextLine(self) -> bytes:
+        """
+        What must come before a new event, if the body is a stream of them: it
+        may have ended in the middle of a line.
+        """
+        return b"" if self._last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+
+    @property
+    def _upstream(self) -> Any:
+        # Pauses and resumes; it has no abortConnection.
+        return self.transport
+
+    def _finish(self) -> None:
+        self.close()
+        self._client.finish()
+
+    def _expire(self, seconds: float | None) -> None:
+        if self._deadline is None:
+            self._deadline = Deadline(self._clock, self._expired)
+        self._deadline.set(seconds)
+
+    def _expired(self) -> None:
+        if self._paused:
+            self._client.abort()
+            self._gone()
+        else:
+            self._broken("fell silent in the middle of its answer")

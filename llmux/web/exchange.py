@@ -1,0 +1,362 @@
+# -*- test-case-name: llmux.test.test_exchange -*-
+"""
+One request, from its arrival to the last byte of its response.
+
+An exchange knows nothing of how its client is connected: a front end gives it
+the request, received whole, and an L{IClient}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
+from zope.interface import Interface, implementer
+
+from llmux.config import Config
+from llmux.errors import LLMuxError
+from llmux.switching.inflight import Token
+from llmux.switching.switcher import Switcher
+from llmux.web._backend import Backends, Sending, Unreachable
+from llmux.web._body import StoredBody
+from llmux.web._errors import Answer, BackendError, answerTo
+from llmux.web._headers import Pair, forBackend, forClient
+from llmux.web._plan import Asked, Plan, makePlan
+from llmux.web._relay import IClient, Relay
+
+__all__ = ("Asked", "Context", "Exchange", "IClient", "IRequestMetrics")
+
+#: What counts as the model of requests that no configured model was for: a
+#: label must not be a string that a client chose.
+UNKNOWN = "unknown"
+
+#: What counts as the status of a request whose client left before there was
+#: one.
+LEFT = 499
+
+
+class IRequestMetrics(Interface):
+    """
+    Is told of every request that is over.
+    """
+
+    def requestFinished(model: str, status: int, duration: float) -> None:
+        """
+        Take note of a request.
+
+        @param model: a configured model's name, or C{unknown}.
+        @param status: the status that the client got, or 499 if it left before
+            it got one.
+        @param duration: the number of seconds from its arrival, with all of
+            its body, until the client had taken the last byte or was gone.
+        """
+
+
+@implementer(IRequestMetrics)
+class NoMetrics:
+    """
+    Takes no note.
+    """
+
+    def requestFinished(self, model: str, status: int, duration: float) -> None:
+        """
+        See L{IRequestMetrics.requestFinished}.
+        """
+
+
+@define(eq=False)
+class Context:
+    """
+    What all exchanges have in common.
+
+    @ivar metrics: provides L{IRequestMetrics}.
+    """
+
+    config: Config
+    switcher: Switcher
+    backends: Backends
+    clock: IReactorTime
+    metrics: Any = field(factory=NoMetrics)
+
+
+class Exchange:
+    """
+    One request.  Its steps: to name the model, to be admitted to it, to
+    forward the request, to relay the response, to close.
+    """
+
+    log = Logger()
+
+    _plan: Plan | None = None
+    _waiting: Deferred[Token] | None = None
+    _token: Token | None = None
+    _sending: Sending | None = None
+    _relay: Relay | None = None
+    _timer: IDelayedCall | None = None
+    _status: int | None = None
+    _mayReacquire = True
+    _isStream = False
+    _closed = False
+
+    def __init__(self, context: Context, client: Any, asked: Asked) -> None:
+        """
+        @param client: provides L{IClient}.
+        """
+        self._context = context
+        self._client = client
+        self._asked = asked
+        self._arrived = context.clock.seconds()
+
+    def start(self) -> None:
+        """
+        Begin.  Everything after that happens by itself.
+        """
+        self._client.attach(self._over)
+        try:
+            self._plan = plan = makePlan(self._context.config, self._asked)
+            token = self._context.switcher.grant(plan.model.name)
+            if token is None:
+                self._await(self._context.switcher.acquire(plan.model.name))
+            else:
+                self._forward(token)
+        except LLMuxError as error:
+            self._refuse(error)
+        except Exception as error:
+            self._surprised(Failure(error))
+
+    # To be admitted.
+
+    def _await(self, waiting: Deferred[Token]) -> None:
+        self._waiting = waiting
+        waiting.addCallbacks(self._admitted, self._notAdmitted)
+        waiting.addErrback(self._surprised)
+
+    def _admitted(self, token: Token) -> None:
+        self._waiting = None
+        try:
+            self._forward(token)
+        except LLMuxError as error:
+            self._refuse(error)
+
+    def _notAdmitted(self, why: Failure) -> None:
+        self._waiting = None
+        if not self._closed:
+            self._refuse(why.value)
+
+    # To forward.
+
+    def _forward(self, token: Token) -> None:
+        self._token = token
+        token.whenCut(self._cut)
+        plan = self._plan
+        if plan is None or self._closed or not token.held:
+            token.release()
+            return
+        asked = self._asked
+        backend = self._context.backends.at(token.model, token.address)
+        self._sending = backend.request(
+            asked.method,
+            plan.target,
+            forBackend(
+                asked.headers,
+                host=backend.address.hostHeader,
+                peer=asked.peer,
+                scheme=asked.scheme,
+                requestId=asked.requestId,
+                version=asked.version,
+            ),
+            StoredBody(plan.pieces, asked.body) if plan.pieces else None,
+        )
+        limit = plan.model.timeouts.first_byte
+        if limit is not None:
+            self._timer = self._context.clock.callLater(limit, self._tooLate, limit)
+        sent = self._sending.send()
+        sent.addCallbacks(self._answered, self._notAnswered)
+        sent.addErrback(self._surprised)
+
+    def _tooLate(self, limit: float) -> None:
+        self._timer = None
+        self._fail(f"did not begin to answer within {limit:g} seconds")
+
+    def _notAnswered(self, why: Failure) -> None:
+        if self._closed:
+            return
+        token = self._token
+        if not isinstance(why.value, Unreachable):
+            self._refuse(why.value)
+        elif self._mayReacquire and token is not None:
+            # It is believed to be awake and is not there.  Nothing of the
+            # request has been seen by anyone, so it may be sent again.
+            self._mayReacquire = False
+            self._stopTimer()
+            self._sending = self._token = None
+            self._await(self._context.switcher.reacquire(token))
+        else:
+            self._fail("could not be reached")
+
+    # To relay.
+
+    def _answered(self, response: IResponse) -> None:
+        plan, token, sending = self._plan, self._token, self._sending
+        if plan is None or token is None or sending is None or self._closed:
+            return
+        self._stopTimer()
+        token.answered()
+        given: list[Pair] = [
+            (name, value)
+            for name, values in response.headers.getAllRawHeaders()
+            for value in values
+        ]
+        self._status = response.code
+        length = _lengthOf(response, self._asked.method)
+        self._isStream = length is None and _isPlainEventStream(response)
+        self._client.head(
+            response.code,
+            response.phrase,
+            forClient(given, requestId=self._asked.requestId),
+            length,
+        )
+        self._relay = Relay(
+            self._client,
+            self._context.clock,
+            self._context.config.limits.stall_secs,
+            plan.model.timeouts.idle,
+            sending.received,
+            self._fail,
+            self._over,
+        )
+        response.deliverBody(self._relay)
+
+    # To fail.
+
+    def _cut(self, why: str) -> None:
+        self._fail("was taken out of service before its answer was complete")
+
+    def _fail(self, why: str) -> None:
+        assert self._plan is not None
+        self._refuse(BackendError(self._plan.model.name, why))
+
+    def _surprised(self, why: Failure) -> None:
+        self.log.failure(
+            "Request {request_id} failed in llmux itself",
+            failure=why,
+            event="request_failed",
+            request_id=self._asked.requestId.decode("ascii"),
+        )
+        if not self._closed:
+            self._refuse(why.value)
+
+    def _refuse(self, error: Any) -> None:
+        """
+        End the response with an error, whatever there is of it.
+
+        @param error: an exception.
+        """
+        answer = answerTo(error)
+        if isinstance(error, BackendError):
+            self.log.warn(
+                "Request {request_id}: {problem}",
+                event="backend_error",
+                request_id=self._asked.requestId.decode("ascii"),
+                model=error.model,
+                problem=str(error),
+            )
+        relay = self._relay
+        self._letGo()
+        if self._status is not None:
+            # Too late for a status.
+            last = b""
+            if relay is not None and self._isStream:
+                last = relay.nextLine + answer.event()
+            self._client.cut(last)
+            self._close()
+            return
+        self._status = answer.status
+        sendAnswer(self._client, answer, self._asked.requestId)
+
+    # To close.
+
+    def _over(self) -> None:
+        """
+        The client has taken the last byte, or is gone.
+        """
+        if not self._closed:
+            self._close()
+            self._letGo()
+
+    def _letGo(self) -> None:
+        """
+        Have no more to do with the model.
+        """
+        self._stopTimer()
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            relay.close()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.abort()
+        token, self._token = self._token, None
+        if token is not None:
+            token.release()
+
+    def _close(self) -> None:
+        self._closed = True
+        plan = self._plan
+        self._context.metrics.requestFinished(
+            UNKNOWN if plan is None else plan.model.name,
+            LEFT if self._status is None else self._status,
+            self._context.clock.seconds() - self._arrived,
+        )
+
+    def _stopTimer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+def sendAnswer(client: Any, answer: Answer, requestId: bytes) -> None:
+    """
+    Send the whole response that says that a request failed.
+
+    @param client: provides L{IClient}.
+    """
+    body = answer.body()
+    headers = [
+        (b"Content-Type", b"application/json"),
+        (b"X-Request-Id", requestId),
+        *answer.headers,
+    ]
+    client.head(answer.status, b"", headers, len(body))
+    client.write(body)
+    client.finish()
+
+
+def _lengthOf(response: IResponse, method: bytes) -> int | None:
+    """
+    The length that the response's head says, if it does.
+    """
+    if method == b"HEAD":
+        given = response.headers.getRawHeaders(b"Content-Length", [b""])[0]
+        return int(given) if given.isdigit() else None
+    if response.code in (204, 304) or response.length is UNKNOWN_LENGTH:
+        return None
+    length: int = response.length
+    return length
+
+
+def _isPlainEventStream(response: IResponse) -> bool:
+    """
+    Whether an event can be written behind what has been sent of a body.
+    """
+    kind = response.headers.getRawHeaders(b"Content-Type", [b""])[0]
+    return kind.lower().startswith(
+        b"text/event-stream"
+    ) and not response.headers.hasHeader(b"Content-Encoding")

@@ -1,0 +1,170 @@
+# -*- test-case-name: llmux.test.test_resource -*-
+"""
+The tree: llmux's own routes, and all else, which is for the models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from llmux.errors import UnknownModel
+from llmux.web._client import WebClient, askedBy
+from llmux.web._errors import Answer, NotFound, answerTo
+from llmux.web._plan import Asked
+from llmux.web.exchange import Context, Exchange, sendAnswer
+
+__all__ = ("ProxyResource",)
+
+#: Gives the metrics: their text and its content type.
+GiveMetrics = Callable[[], tuple[bytes, bytes]]
+
+
+@implementer(IResource)
+class ProxyResource:
+    """
+    Everything that llmux serves, as one resource for any site.
+
+    Wherever in a site it is, it looks at the whole path, so that C{/v1/...}
+    is what it is to clients as well as to the models' servers: below
+    C{root.putChild(b"v1", ...)} it is complete but for C{/metrics},
+    C{/health}, C{/llmux/} and C{/upstream/}.  Elsewhere, C{prefix} says where
+    it is.
+
+    The limits of L{llmux.web.site.ProxySite} on heads and on slow clients
+    are not this resource's.  That on bodies is, once a body is here.
+
+    @cvar isLeaf: it finds its own way.
+    """
+
+    log = Logger()
+    isLeaf = True
+
+    def __init__(
+        self,
+        context: Context,
+        metrics: GiveMetrics | None = None,
+        prefix: bytes = b"",
+        created: int = 0,
+    ) -> None:
+        """
+        @param context: what all requests have in common.
+        @param metrics: called for each C{GET /metrics}; returns a body and its
+            content type.
+        @param prefix: such as C{b"/llm"}: what is taken off every path, if the
+            resource is not at the root of its site.
+        @param created: what C{/v1/models} gives as the time at which each
+            model was created, in seconds since 1970.
+        """
+        self._context = context
+        self._metrics = metrics
+        self._prefix = prefix.rstrip(b"/")
+        self._created = created
+
+    def getChildWithDefault(self, name: bytes, request: Any) -> IResource:
+        """
+        See L{IResource.getChildWithDefault}.
+        """
+        return self
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """
+        See L{IResource.putChild}; it has no children.
+        """
+        raise NotImplementedError("a ProxyResource has no children")
+
+    def render(self, request: Any) -> int:
+        """
+        See L{IResource.render}.
+        """
+        asked = askedBy(request, self._prefix)
+        client = WebClient(request)
+        own = self._ownRoute(asked.target.partition(b"?")[0])
+        if own is None:
+            Exchange(self._context, client, asked).start()
+        else:
+            self._serve(own, client, asked)
+        return NOT_DONE_YET
+
+    def _ownRoute(self, path: bytes) -> Callable[[], tuple[bytes, bytes]] | None:
+        """
+        What makes the body and the content type of one of llmux's own routes.
+        """
+        if path in (b"/v1/models", b"/v1/models/"):
+            return self._models
+        if path.startswith(b"/v1/models/"):
+            return lambda: self._model(path[len(b"/v1/models/") :])
+        if path == b"/health":
+            return lambda: (b'{"status": "ok"}\n', b"application/json")
+        if path == b"/metrics":
+            return self._metrics or _nothing
+        if path == b"/llmux" or path.startswith(b"/llmux/"):
+            return _nothing
+        return None
+
+    def _serve(
+        self,
+        make: Callable[[], tuple[bytes, bytes]],
+        client: WebClient,
+        asked: Asked,
+    ) -> None:
+        client.attach(lambda: None)
+        try:
+            body, kind = make()
+        except (NotFound, UnknownModel) as error:
+            sendAnswer(client, answerTo(error), asked.requestId)
+            return
+        except Exception as error:
+            self.log.failure("while answering {path}", path=asked.target)
+            sendAnswer(client, answerTo(error), asked.requestId)
+            return
+        if asked.method not in (b"GET", b"HEAD"):
+            sendAnswer(client, _ONLY_READ, asked.requestId)
+            return
+        headers = [(b"Content-Type", kind), (b"X-Request-Id", asked.requestId)]
+        client.head(200, b"", headers, len(body))
+        client.write(body)
+        client.finish()
+
+    def _models(self) -> tuple[bytes, bytes]:
+        models = self._context.config.models.values()
+        names = {name for model in models for name in (model.name, *model.aliases)}
+        listed = [self._described(name) for name in sorted(names)]
+        return _inJSON({"object": "list", "data": listed})
+
+    def _model(self, quoted: bytes) -> tuple[bytes, bytes]:
+        name = unquote(quoted.decode("ascii", "replace"))
+        if self._context.config.modelNamed(name) is None:
+            raise UnknownModel(name)
+        return _inJSON(self._described(name))
+
+    def _described(self, name: str) -> dict[str, object]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "llmux",
+        }
+
+
+_ONLY_READ = Answer(
+    405,
+    "method_not_allowed",
+    "This path can only be read, with GET.",
+    headers=((b"Allow", b"GET, HEAD"),),
+)
+
+
+def _nothing() -> tuple[bytes, bytes]:
+    raise NotFound()
+
+
+def _inJSON(value: object) -> tuple[bytes, bytes]:
+    return json.dumps(value).encode("ascii") + b"\n", b"application/json"

@@ -1,0 +1,168 @@
+# -*- test-case-name: llmux.test.test_site -*-
+# mypy: allow-untyped-calls
+"""
+A site with limits: on how large a request may be, on how slowly it may come,
+and on what passes for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from llmux.config import Limits
+from llmux.web._channel import ProxyChannel
+from llmux.web._errors import BodyTooLarge, answerTo
+from llmux.web._plan import MEBIBYTE
+
+__all__ = ("ProxyRequest", "ProxySite")
+
+#: The largest body that is kept in memory, in bytes.
+IN_MEMORY = MEBIBYTE
+
+
+class ProxyRequest(Request):
+    """
+    A request to a L{ProxySite}.
+    """
+
+    channel: Any
+    content: Any
+    _taken: Callable[[], None] | None = None
+    _received = 0
+
+    def whenTaken(self, taken: Callable[[], None]) -> None:
+        """
+        Have a function called, once, when the connection has taken the last
+        byte of the response, or is lost.
+        """
+        self._taken = taken
+
+    def over(self) -> None:
+        """
+        Say that the connection has taken the last byte, or is lost.
+        """
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            taken()
+
+    def gotLength(self, length: int | None) -> None:
+        """
+        Refuse a body that is going to be too large; else find a place for it.
+        """
+        if length is not None and length > self.channel.site.bodyLimit:
+            # Nobody is to be told to go on.
+            self.requestHeaders.removeHeader(b"Expect")
+            self.content = BytesIO()
+            self._refuse()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """
+        Store a part of the body; refuse it when it is getting too large.
+        """
+        self._received += len(data)
+        if self._received > self.channel.site.bodyLimit:
+            self._refuse()
+            return
+        if self._received > IN_MEMORY and isinstance(self.content, BytesIO):
+            small, self.content = (
+                self.content,
+                self.channel.site.getContentFile(self._received),
+            )
+            self.content.write(small.getbuffer())
+        super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """
+        Render the resource.
+        """
+        if getattr(self.channel.site.resource, "isLeaf", False):
+            # No need to look for it, and no default headers: those of the
+            # model's server are the right ones.
+            self.site = self.channel.site
+            self.prepath, self.postpath = [], []
+            try:
+                self.render(self.site.resource)
+            except Exception:
+                self.processingFailed(Failure())
+        else:
+            super().process()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The connection is lost.
+        """
+        super().connectionLost(reason)
+        self.over()
+
+    def _refuse(self) -> None:
+        self.channel.refuse(answerTo(BodyTooLarge(self.channel.site.bodyLimit)))
+
+
+class ProxySite(Site):
+    """
+    A site with limits.  It speaks HTTP/1.1, and does not parse forms.
+
+    @ivar limits: see L{Limits}.
+    @ivar bodyLimit: the largest request body in bytes.
+    """
+
+    # A factory's protocol is what makes its protocols; Twisted's is a
+    # function as well.
+    protocol = ProxyChannel  # type: ignore[assignment]
+    requestFactory = ProxyRequest
+
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        limits: Limits | None = None,
+        **settings: Any,
+    ) -> None:
+        """
+        @param resource: the root.
+        @param limits: the limits, if other than the usual.
+        @param settings: see L{Site}.
+        """
+        # The channel has its own timeouts.
+        super().__init__(
+            resource,
+            reactor=reactor,
+            timeout=None,
+            parsePOSTFormSubmission=False,
+            **settings,
+        )
+        self.limits = Limits() if limits is None else limits
+        self.bodyLimit = int(self.limits.body_mb * MEBIBYTE)
+
+    def getContentFile(self, length: int | None) -> IO[bytes]:
+        """
+        A place for a request body: in memory, or in a file that has no name.
+        """
+        isLarge = length is not None and length > IN_MEMORY
+        return TemporaryFile() if isLarge else BytesIO()
+
+    def log(self, request: http.Request) -> None:
+        """
+        Write a line to the access log, if there is one.  The log of the
+        process, which is what Twisted takes for one otherwise, has better
+        things to say.
+        """
+        if self.logPath is not None:
+            super().log(request)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """
+        See L{twisted.internet.interfaces.IProtocolNegotiationFactory}.
+        """
+        return [b"http/1.1"]
