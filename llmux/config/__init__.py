@@ -1,0 +1,20 @@
+"""
+The configuration: YAML or JSON in, values out, every error named by its file,
+line and key.
+"""
+
+from llmux.config._values import (
+    Config,
+    Limits,
+    ModelConfig,
+    PolicyConfig,
+    Timeouts,
+)
+
+__all__ = [
+    "Config",
+    "Limits",
+    "ModelConfig",
+    "PolicyConfig",
+    "Timeouts",
+]

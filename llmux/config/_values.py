@@ -1,0 +1,441 @@
+# -*- test-case-name: llmux.test.test_config_values -*-
+"""
+The configuration as values.  The names of fields are the keys of the file,
+hence not in the case of the rest of the code.
+
+To add a key, add a field with its metadata here; the reader, the JSON Schema
+and the reference follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+from attrs import Factory, field, frozen
+
+from llmux.config._keys import key, seconds
+from llmux.config._texts import badEndpoint, badHook, badHost, badName, badURL
+
+__all__ = ()
+
+_Value = TypeVar("_Value")
+
+
+def _readOnly(mapping: Mapping[str, _Value]) -> Mapping[str, _Value]:
+    return MappingProxyType(dict(mapping))
+
+
+def _readOnlyOrNone(
+    mapping: Mapping[str, _Value] | None,
+) -> Mapping[str, _Value] | None:
+    return None if mapping is None else _readOnly(mapping)
+
+
+@frozen
+class Timeouts:
+    """
+    How long to wait for a model's hooks and for its server, in seconds.
+    """
+
+    wake: float = field(
+        default=600.0,
+        metadata=seconds(
+            "How long the ``wake`` hook may take. Then its process group is ended, "
+            "and waking has failed.",
+            1800,
+            above=0,
+        ),
+    )
+    sleep: float = field(
+        default=120.0,
+        metadata=seconds(
+            "How long the ``sleep`` hook may take. Then its process group is ended, "
+            "and the model is held to keep what it has until a later attempt succeeds.",
+            300,
+            above=0,
+        ),
+    )
+    alive: float = field(
+        default=10.0,
+        metadata=seconds(
+            "How long the ``alive`` hook may take before the model counts as dead.",
+            3,
+            above=0,
+        ),
+    )
+    connect: float = field(
+        default=5.0,
+        metadata=seconds(
+            "How long it may take to connect to the model's server.", 2, above=0
+        ),
+    )
+    first_byte: float | None = field(
+        default=None,
+        metadata=seconds(
+            "How long the model's server may take from the end of a request to the "
+            "first byte of its answer.",
+            300,
+            above=0,
+            default="no limit",
+        ),
+    )
+    idle: float | None = field(
+        default=None,
+        metadata=seconds(
+            "How long the model's server may pause within an answer.",
+            60,
+            above=0,
+            default="no limit",
+        ),
+    )
+
+
+@frozen
+class Limits:
+    """
+    What a client may send, and how slowly.
+    """
+
+    body_mb: float = field(
+        default=512,
+        metadata=key(
+            "The largest request body. A larger one gets status 413.",
+            100,
+            unit="megabytes",
+            above=0,
+            high=1e9,
+        ),
+    )
+    head_kb: float = field(
+        default=64,
+        metadata=key(
+            "The largest request head: the request line and all headers together.",
+            16,
+            unit="kilobytes",
+            above=0,
+            high=1e6,
+        ),
+    )
+    head_secs: float = field(
+        default=15,
+        metadata=seconds(
+            "How long a client may take to send the head of a request.", 5, above=0
+        ),
+    )
+    stall_secs: float = field(
+        default=300,
+        metadata=seconds(
+            "How long a client may stand still while it sends a body or takes an "
+            "answer, before it is disconnected.",
+            60,
+            above=0,
+        ),
+    )
+
+
+@frozen
+class PolicyConfig:
+    """
+    When to switch, and how.
+    """
+
+    name: str = field(
+        default="fifo",
+        metadata=key(
+            "Which policy chooses the models that are awake: one of llmux's own, or "
+            "one that another package has registered.",
+            "night-shift",
+        ),
+    )
+    request_timeout_secs: float | None = field(
+        default=None,
+        metadata=seconds(
+            "How long a request waits for its model before it gets status 504.",
+            300,
+            default="no limit",
+        ),
+    )
+    drain_before_switch: bool = field(
+        default=True,
+        metadata=key(
+            "Whether the requests that a model is serving may finish before it is put "
+            "to sleep for another. If not, they are cut, and their clients see that.",
+            False,
+        ),
+    )
+    min_active_secs: float = field(
+        default=0,
+        metadata=seconds(
+            "How long a model stays awake at least before it is put to sleep for "
+            "another. It goes on serving meanwhile.",
+            5,
+        ),
+    )
+    max_wait_secs: float = field(
+        default=120,
+        metadata=seconds(
+            "How long a request may be passed over by requests that came later. The "
+            "drain and the switch itself come on top.",
+            30,
+        ),
+    )
+    drain_timeout_secs: float | None = field(
+        default=None,
+        metadata=seconds(
+            "How long requests may go on when their model is to be put to sleep, or "
+            "llmux is to stop. Then they are cut, and their clients see that.",
+            60,
+            default="no limit",
+        ),
+    )
+
+
+@frozen
+class ModelConfig:
+    """
+    One model: where its server is, and how it is woken and put to sleep.
+
+    @ivar name: the name under which it stands in L{Config.models}.
+    """
+
+    name: str
+    wake: str = field(
+        metadata=key(
+            "The script that brings the model to where it can serve: shell commands, "
+            "or the path of an executable file. It is run by ``sh -c`` in the folder "
+            "of the configuration, must do no harm if the model is awake already, and "
+            "exits with status 0 when the model's server is ready.",
+            "./wake-llama.sh",
+            complaint=badHook,
+        )
+    )
+    sleep: str = field(
+        metadata=key(
+            "The script that frees what the model holds. It exits with status 0 when "
+            "that is done.",
+            "./sleep-llama.sh",
+            complaint=badHook,
+        )
+    )
+    alive: str = field(
+        metadata=key(
+            "The script that tells whether the model is awake: status 0 means that it "
+            "is, any other that it is not.",
+            "curl -sf http://localhost:8001/health",
+            complaint=badHook,
+        )
+    )
+    port: int | None = field(
+        default=None,
+        metadata=key(
+            "The port of the model's server, on 127.0.0.1. Several models may have "
+            "the same. Give ``port`` or ``url``, or neither if the ``wake`` or "
+            "``alive`` hook says where the server is.",
+            8001,
+            low=1,
+            high=65535,
+            default="none",
+        ),
+    )
+    url: str | None = field(
+        default=None,
+        metadata=key(
+            "The base URL of the model's server, instead of ``port``: "
+            "``http://HOST:PORT``, ``https://HOST:PORT``, either with a path, or "
+            "``unix:/PATH`` for a socket.",
+            "http://gpu2:8001",
+            complaint=badURL,
+            pattern="^(https?://|unix:/|.*\\$\\{env:)",
+            default="none",
+        ),
+    )
+    aliases: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        metadata=key(
+            "Other names by which clients may ask for the model.",
+            ["gpt-4o-mini"],
+            complaint=badName,
+            default="none",
+        ),
+    )
+    backend_model: str | None = field(
+        default=None,
+        metadata=key(
+            "The name by which the model's own server knows it, if that is another. "
+            "It is put in the place of the name in each request.",
+            "org/llama-8b",
+            default="the name that the client gave",
+        ),
+    )
+    needs: Mapping[str, float] | None = field(
+        default=None,
+        converter=_readOnlyOrNone,
+        metadata=key(
+            "How much of each of the ``resources`` the model holds while it is awake.",
+            {"gpu0": 20},
+            low=0,
+            default="everything, so that no other model is awake at the same time",
+        ),
+    )
+    ttl_secs: float | None = field(
+        default=None,
+        metadata=seconds(
+            "After how long without a request the model is put to sleep.",
+            900,
+            above=0,
+            default="never",
+        ),
+    )
+    preload: bool = field(
+        default=False,
+        metadata=key("Whether the model is woken when llmux starts.", True),
+    )
+    pin: bool = field(
+        default=False,
+        metadata=key(
+            "Whether the model, once awake, is never put to sleep for another.", True
+        ),
+    )
+    priority: float = field(
+        default=0,
+        metadata=key("Requests for models with a higher priority go first.", 10),
+    )
+    max_in_flight: int | None = field(
+        default=None,
+        metadata=key(
+            "How many requests the model serves at once. More of them wait.",
+            64,
+            unit="requests",
+            low=1,
+            default="no limit",
+        ),
+    )
+    max_queue: int | None = field(
+        default=None,
+        metadata=key(
+            "How many requests may wait for the model. More of them get status 429.",
+            256,
+            unit="requests",
+            low=0,
+            default="no limit",
+        ),
+    )
+    timeouts: Timeouts = field(
+        factory=Timeouts,
+        metadata=key(
+            "How long to wait for the model's hooks and for its server.", {"wake": 1800}
+        ),
+    )
+
+    @property
+    def address(self) -> str:
+        """
+        The base URL of the model's server, without a slash at its end; empty
+        if its hooks say where it is.
+        """
+        if self.port is not None:
+            return f"http://127.0.0.1:{self.port}"
+        url = self.url or ""
+        return url if url.startswith("unix:") else url.rstrip("/")
+
+
+def _canonical(config: Config) -> Mapping[str, str]:
+    names = {
+        alias: model.name for model in config.models.values() for alias in model.aliases
+    }
+    return names | {name: name for name in config.models}
+
+
+@frozen
+class Config:
+    """
+    A whole configuration.
+
+    @ivar folder: the folder of the file, in which hooks are run.  Absolute if
+        it was loaded from a file.
+    """
+
+    models: Mapping[str, ModelConfig] = field(
+        converter=_readOnly,
+        metadata=key(
+            "The models, each under the name by which clients ask for it: up to 256 "
+            "characters of any kind but control characters.",
+            {
+                "llama": {
+                    "port": 8001,
+                    "wake": "./wake-llama.sh",
+                    "sleep": "./sleep-llama.sh",
+                    "alive": "curl -sf http://localhost:8001/health",
+                }
+            },
+        ),
+    )
+    resources: Mapping[str, float] = field(
+        factory=dict,
+        converter=_readOnly,
+        metadata=key(
+            "What models share, under names of your own, and how much there is of "
+            "each. A model says in ``needs`` what it holds; models that fit together "
+            "may be awake together.",
+            {"gpu0": 24, "gpu1": 24},
+            low=0,
+            default="none: one model is awake at a time",
+        ),
+    )
+    policy: PolicyConfig = field(
+        factory=PolicyConfig,
+        metadata=key("When to switch, and how.", {"min_active_secs": 5}),
+    )
+    limits: Limits = field(
+        factory=Limits,
+        metadata=key("What a client may send, and how slowly.", {"body_mb": 100}),
+    )
+    port: int = field(
+        default=3000,
+        metadata=key("The port on which llmux serves.", 4000, low=1, high=65535),
+    )
+    host: str = field(
+        default="127.0.0.1",
+        metadata=key(
+            "The address on which llmux serves. ``0.0.0.0`` is every IPv4 address of "
+            "the machine: then everyone who can reach it can use your models.",
+            "0.0.0.0",
+            complaint=badHost,
+        ),
+    )
+    listen: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        metadata=key(
+            "Where llmux serves, as Twisted server endpoint strings. If there are "
+            "any, ``port`` and ``host`` have no effect.",
+            ["tcp:3000:interface=127.0.0.1", "unix:/run/llmux.sock"],
+            complaint=badEndpoint,
+            default="``port`` on ``host``",
+        ),
+    )
+    on_exit: str = field(
+        default="leave",
+        metadata=key(
+            "What becomes of the models that are awake when llmux stops: ``leave`` "
+            "them awake, or put them to ``sleep``.",
+            "sleep",
+            choices=("leave", "sleep"),
+        ),
+    )
+    folder: str = "."
+    _names: Mapping[str, str] = field(
+        default=Factory(_canonical, takes_self=True),
+        init=False,
+        eq=False,
+        repr=False,
+    )
+
+    def modelNamed(self, name: str) -> ModelConfig | None:
+        """
+        Find a model by its name or by one of its aliases.
+        """
+        return self.models.get(self._names.get(name, name))
