@@ -389,9 +389,9 @@ class Switcher:
         waiter = Waiter(waiting, Deferred(left))
         limit = self._config.policy.request_timeout_secs
         if limit is not None and waiting.reason is Reason.REQUEST:
-            left = waiting.since + limit - self._clock.seconds()
+            remaining = waiting.since + limit - self._clock.seconds()
             waiter.timer = self._clock.callLater(
-                max(0.0, left), self._waitedTooLong, place, number
+                max(0.0, remaining), self._waitedTooLong, place, number
             )
         place.enqueue(waiter, first)
         self._waiting += 1
@@ -850,6 +850,8 @@ class Switcher:
     def _startIdling(self, place: Place) -> None:
         ttl = place.config.ttl_secs
         if ttl is None or place.idleTimer is not None or not place.serving:
+            return
+        if self._stopping is not None:
             return
         left = place.idleSince + ttl - self._clock.seconds()
         place.idleTimer = self._clock.callLater(

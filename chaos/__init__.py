@@ -1,0 +1,3 @@
+"""
+What tries to break llmux.  Not part of the package that is installed.
+"""

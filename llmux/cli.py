@@ -1,0 +1,127 @@
+# -*- test-case-name: llmux.test.test_cli -*-
+# mypy: allow-untyped-calls
+"""
+The command line: C{llmux} serves, C{llmux check} and the like do what their
+names say.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
+from twisted.python import usage
+
+from llmux.errors import LLMuxError
+from llmux.tap import Options
+
+#: What each sub-command does, and the module whose C{main} does it.
+COMMANDS = {
+    "check": ("Say what is wrong with a configuration.", "llmux.cli_check"),
+    "simulate": ("Try policies on a trace.", "llmux.simulate.cli"),
+}
+
+#: Exit statuses, as in C{sysexits.h} where Twisted has them from.
+OK, USAGE, UNAVAILABLE = 0, 64, 69
+
+
+class ServeOptions(Options):
+    """
+    The options of C{llmux} itself.
+    """
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        The help text, with the sub-commands.
+        """
+        lines = [f"  llmux {name:10} {what}" for name, (what, _) in COMMANDS.items()]
+        return "\n".join([super().getUsage(width), "Commands:", *lines, ""])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run a command.
+
+    @param arguments: as after the name of the program.
+    @return: the exit status.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in COMMANDS:
+        command = import_module(COMMANDS[given[0]][1])
+        status: int = command.main(given[1:])
+        return status
+    options = ServeOptions()
+    try:
+        options.parseOptions(given)
+    except usage.UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    return serve(options)
+
+
+def serve(options: Options) -> int:
+    """
+    Serve until a signal comes.
+
+    @return: the exit status.
+    """
+    from twisted.internet import reactor
+
+    from llmux.service import Program
+
+    beginLogging(bool(options["verbose"]))
+    try:
+        program = Program(options.configuration, reactor, bool(options["verbose"]))
+        program.startService()
+    except LLMuxError as error:
+        print(error, file=sys.stderr)
+        return UNAVAILABLE
+    return runReactor(reactor, program)
+
+
+def beginLogging(verbose: bool) -> None:
+    """
+    Log to the standard error stream, where nothing else goes.
+    """
+    level = LogLevel.debug if verbose else LogLevel.info
+    observer = FilteringLogObserver(
+        textFileLogObserver(sys.stderr),
+        [LogLevelFilterPredicate(defaultLogLevel=level)],
+    )
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def runReactor(reactor: Any, program: Any) -> int:
+    """
+    Run until a signal comes, let the program stop, and end by the same
+    signal, so that whoever started it sees why it ended.
+    """
+    received: list[int] = []
+
+    def signalled(number: int, frame: object) -> None:
+        received.append(number)
+        reactor.callFromThread(reactor.stop)
+
+    def heed() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signalled)
+
+    reactor.addSystemEventTrigger("before", "shutdown", program.stopService)
+    reactor.callWhenRunning(heed)
+    reactor.run()
+    if received:
+        sys.stderr.flush()
+        signal.signal(received[0], signal.SIG_DFL)
+        os.kill(os.getpid(), received[0])
+    return OK

@@ -1,0 +1,47 @@
+# -*- test-case-name: llmux.test.test_cli -*-
+# mypy: allow-untyped-calls
+"""
+C{llmux check}: says what is wrong with a configuration, and serves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from twisted.python import usage
+
+from llmux.checks import check
+
+
+class CheckOptions(usage.Options):
+    """
+    Which file to check.
+    """
+
+    synopsis = "check [options]"
+    optParameters = [
+        ["config", "c", "config.yaml", "The configuration file, YAML or JSON."],
+    ]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """
+    Check a configuration.
+
+    @return: the exit status: 0 if nothing is wrong with it.
+    """
+    options = CheckOptions()
+    try:
+        options.parseOptions(list(arguments))
+    except usage.UsageError as error:
+        print(error, file=sys.stderr)
+        return 64
+    problems = check(options["config"], os.environ)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        return 1
+    print(f"{options['config']}: nothing is wrong with it")
+    return 0

@@ -1,0 +1,312 @@
+# -*- test-case-name: llmux.test.test_service -*-
+# mypy: allow-untyped-calls
+"""
+Everything put together: as a service for any Twisted program, and as a
+program of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from llmux.config import Config
+from llmux.errors import ConfigError, LLMuxError
+from llmux.hooks import HookOutput, ShellHooks
+from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
+from llmux.observe.log import EventLog
+from llmux.observe.metrics import Metrics
+from llmux.policies import find
+from llmux.switching.switcher import Switcher
+from llmux.web._backend import Backends
+from llmux.web.exchange import Context
+from llmux.web.resource import ProxyResource
+from llmux.web.site import ProxySite
+
+
+class CannotListen(LLMuxError):
+    """
+    An address cannot be listened on.
+    """
+
+
+class Louder(Logger):
+    """
+    A logger whose details are news.
+    """
+
+    def debug(self, format: str | None = None, **values: object) -> None:
+        """
+        See L{Logger.debug}.
+        """
+        self.info(format, **values)
+
+
+class Multiplexer(Service):
+    """
+    llmux without a port: for programs that have one.
+
+    Start it like any service; mount L{resource} where you like; use
+    L{switcher} to hold a model awake for work of your own.
+
+    @ivar config: the configuration.
+    @ivar switcher: queues, tokens and switches.
+    @ivar resource: an C{IResource} with everything that llmux serves.
+    @ivar metrics: what C{/metrics} shows.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        *,
+        policy: ISwitchPolicy | None = None,
+        hooks: IHookRunner | None = None,
+        environment: Mapping[str, str] | None = None,
+        observers: Sequence[IObserver] = (),
+        prefix: bytes = b"",
+        verbose: bool = False,
+    ) -> None:
+        """
+        @param config: as from L{llmux.config.load}.
+        @param reactor: the caller's.
+        @param policy: instead of the one that the configuration names.
+        @param hooks: instead of the configuration's shell scripts.
+        @param environment: what hooks inherit; by default, that of this
+            process.
+        @param observers: are told of all events, too.
+        @param prefix: where L{resource} is going to be, if not at the root.
+        @param verbose: whether details are logged at the level of news.
+        @raise ConfigError: there is no policy of the name that is configured.
+        """
+        self.config = config
+        self._reactor = reactor
+        if policy is None:
+            policy = policyNamed(config.policy.name)
+        self.output = HookOutput(reactor, Louder() if verbose else Logger())
+        self._shell: ShellHooks | None = None
+        if hooks is None:
+            hooks = self._shell = ShellHooks(
+                reactor,
+                config,
+                os.environ if environment is None else environment,
+                self.output,
+            )
+        self.switcher = Switcher(config, hooks, policy, reactor)
+        self.metrics = Metrics(config.models, self.switcher.costs)
+        self._backends = Backends(config, reactor)
+        for observer in (
+            # First: no connection may be used after its model has left.
+            self._backends,
+            self.metrics,
+            EventLog(Louder() if verbose else Logger()),
+            *observers,
+        ):
+            self.switcher.addObserver(observer)
+        self.resource = ProxyResource(
+            Context(config, self.switcher, self._backends, reactor, self.metrics),
+            self._renderMetrics,
+            prefix,
+            int(reactor.seconds()),
+        )
+
+    def _renderMetrics(self) -> tuple[bytes, bytes]:
+        body, kind = self.metrics.render()
+        return body, kind.encode("ascii")
+
+    def startService(self) -> None:
+        """
+        Find out what is awake, and begin.
+        """
+        super().startService()
+        self.switcher.start().addErrback(
+            lambda why: self.log.failure("while starting", why)
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take nothing new, let what is in flight end, and leave no hook running.
+
+        @return: fires when all that is done.
+        """
+        super().stopService()
+        held = sum(view.inFlight for view in self.switcher.snapshot().models.values())
+        if held:
+            self.log.info(
+                "Stopping; {count} requests are in flight and may end. "
+                "A second signal ends them at once.",
+                event="stopping",
+                count=held,
+            )
+        stopped = self.switcher.stop(sleepAwake=self.config.on_exit == "sleep")
+        return stopped.addCallback(self._stopped)
+
+    def _stopped(self, result: None) -> None:
+        self._backends.close()
+        if self._shell is not None:
+            self._shell.closePipes()
+
+    def hurry(self) -> None:
+        """
+        While stopping: end at once what is in flight and what hooks run.
+        """
+        self.log.warn("Ending at once what is in flight.", event="hurried")
+        self.switcher.hurry()
+        if self._shell is not None:
+            self._shell.killAll()
+
+
+def policyNamed(name: str) -> ISwitchPolicy:
+    """
+    Make a policy.
+
+    @raise ConfigError: there is none of that name.
+    """
+    try:
+        return find(name)()
+    except LookupError as error:
+        raise ConfigError.one(str(error.args[0]), "policy.name") from None
+
+
+class Listening(Service):
+    """
+    A server endpoint, listened on while the service runs.
+
+    @ivar description: the endpoint, as Twisted's strings have it.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, description: str, site: ProxySite) -> None:
+        """
+        @raise ConfigError: the description is not that of an endpoint.
+        """
+        self.description = description
+        self._site = site
+        self._ports: list[IListeningPort] = []
+        try:
+            self._endpoint = serverFromString(reactor, description)
+        except Exception as error:
+            # Parsers of endpoints, which may be plugins, raise what they like.
+            raise ConfigError.one(
+                f"{description!r} is not a server endpoint: {error}", "listen"
+            ) from None
+
+    def startService(self) -> None:
+        """
+        Listen.
+
+        @raise CannotListen: the address is not to be had, if that is known at
+            once, as it is for TCP and for Unix sockets.
+        """
+        super().startService()
+        failures: list[Failure] = []
+        self._endpoint.listen(self._site).addCallbacks(self._listens, failures.append)
+        if failures:
+            error = failures[0].value
+            why = error.socketError if isinstance(error, CannotListenError) else error
+            raise CannotListen(f"cannot listen on {self.description}: {why}")
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._ports.append(port)
+        address = port.getHost()
+        self.log.info(
+            "Listening on {address}", event="listening", address=_readable(address)
+        )
+        if not isLocal(address):
+            self.log.warn(
+                "{address} can be reached from other machines, and llmux asks for "
+                "no key: whoever reaches it may use every model. "
+                'Set "host: 127.0.0.1" unless that is what you want.',
+                event="open_to_others",
+                address=_readable(address),
+            )
+
+    async def _stopListening(self) -> None:
+        for port in self._ports:
+            result = port.stopListening()
+            if result is not None:
+                await result
+        self._ports.clear()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Accept no more connections.
+
+        @return: fires when the port is closed.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stopListening())
+
+
+def isLocal(address: Any) -> bool:
+    """
+    Whether only this machine can reach an address.
+    """
+    host = getattr(address, "host", None)
+    if host is None:
+        return True
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _readable(address: Any) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        return str(getattr(address, "name", address))
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Program(MultiService):
+    """
+    llmux as a program of its own: it has ports, and it heeds signals.
+    """
+
+    def __init__(self, config: Config, reactor: Any, verbose: bool = False) -> None:
+        """
+        @raise ConfigError: the policy or an endpoint is not to be had.
+        """
+        super().__init__()
+        self._reactor = reactor
+        self.multiplexer = Multiplexer(config, reactor, verbose=verbose)
+        site = ProxySite(self.multiplexer.resource, reactor, config.limits)
+        for description in config.listen or (endpointOf(config),):
+            self.addService(Listening(reactor, description, site))
+        self.addService(self.multiplexer)
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Stop; a second signal ends at once what the first let end.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Twisted does no more at a second signal than to log it.
+            signal.signal(number, self._signalled)
+        stopped: Deferred[Any] = super().stopService()
+        return stopped
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self.multiplexer.hurry)
+
+
+def endpointOf(config: Config) -> str:
+    """
+    The endpoint string for a configuration's C{host} and C{port}.
+    """
+    host = config.host.replace("\\", "\\\\").replace(":", "\\:")
+    kind = "tcp6" if ":" in config.host else "tcp"
+    return f"{kind}:{config.port}:interface={host}"

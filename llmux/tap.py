@@ -1,0 +1,100 @@
+# -*- test-case-name: llmux.test.test_tap -*-
+# mypy: allow-untyped-calls
+"""
+The command line of C{twist llmux}, which is that of C{llmux}, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import IService
+from twisted.python import usage
+
+from llmux._version import __version__
+from llmux.config import Config, load
+from llmux.errors import ConfigError
+
+
+class Options(usage.Options):
+    """
+    What to serve, and where.
+
+    @ivar configuration: the configuration, with what the command line puts in
+        the place of parts of it.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Serves many language models at one OpenAI-compatible address, and calls "
+        "your scripts to wake the model that a request names and to put others "
+        "to sleep."
+    )
+
+    optParameters = [
+        ["config", "c", "config.yaml", "The configuration file, YAML or JSON."],
+        ["port", "p", None, "The port to listen on, instead of the file's."],
+    ]
+    optFlags = [["verbose", "v", "Log details, too."]]
+
+    configuration: Config
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """
+        A Twisted server endpoint to listen on, such as
+        "unix:/run/llmux.sock:mode=660", instead of a port.  May be given more
+        than once.
+        """
+        self["listen"].append(endpoint)
+
+    def opt_version(self) -> None:
+        """
+        Print the version of llmux, and exit.
+        """
+        print(f"llmux {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration.
+
+        @raise usage.UsageError: it, or the command line, is wrong.
+        """
+        try:
+            config = load(self["config"], os.environ)
+        except ConfigError as error:
+            raise usage.UsageError(str(error)) from None
+        if self["port"] is not None:
+            config = evolve(config, port=portFrom(self["port"]), listen=())
+        if self["listen"]:
+            config = evolve(config, listen=tuple(self["listen"]))
+        self.configuration = config
+
+
+def portFrom(text: str) -> int:
+    """
+    Read a port number.
+
+    @raise usage.UsageError: it is none.
+    """
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    raise usage.UsageError(f"--port: {text!r} is not a number from 1 to 65535")
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """
+    Make the service that C{twist} runs.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    from llmux.service import Program
+
+    return Program(options.configuration, reactor, bool(options["verbose"]))
