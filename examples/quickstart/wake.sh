@@ -2,12 +2,13 @@
 # Bring the model up, and end only when it can serve.  To run this twice does
 # no harm: a model that is up is left as it is.
 set -eu
+here=$(dirname "$0")
 
-if ./alive.sh; then
+if "$here/alive.sh"; then
     exit 0
 fi
 # There may be one that runs but does not answer.
-./sleep.sh
+"$here/sleep.sh"
 
 # Nobody but the user has business with the logs.
 umask 077
@@ -25,7 +26,7 @@ server=$!
 echo "$server" >"run/$LLMUX_MODEL.pid"
 
 # How long this may take is llmux's to say: timeouts.wake.
-until ./alive.sh; do
+until "$here/alive.sh"; do
     if ! kill -0 "$server" 2>/dev/null; then
         echo "the server of $LLMUX_MODEL ended while it started; it said:" >&2
         tail -n 20 "$log" >&2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPResponse
 from threading import Thread
 from typing import Any
@@ -117,11 +117,14 @@ def open_(
     path: str,
     body: object = None,
     headers: Mapping[str, str] | None = None,
+    onConnected: Callable[[HTTPConnection], None] | None = None,
 ) -> Stream:
     """
     Send a request and wait for the head of the response.
 
     @param body: bytes as they are, anything else as JSON.
+
+    @param onConnected: takes the connection, before there is an answer.
     """
     place = urlsplit(url)
     assert place.hostname is not None
@@ -132,6 +135,8 @@ def open_(
         given.setdefault("Content-Type", "application/json")
     try:
         connection.request(method, path, body, given)
+        if onConnected is not None:
+            onConnected(connection)
         response = connection.getresponse()
     except BaseException:
         connection.close()
@@ -146,11 +151,12 @@ def request(
     path: str,
     body: object = None,
     headers: Mapping[str, str] | None = None,
+    onConnected: Callable[[HTTPConnection], None] | None = None,
 ) -> Reply:
     """
     Send a request and wait for the whole response.
     """
-    stream = open_(url, method, path, body, headers)
+    stream = open_(url, method, path, body, headers, onConnected)
     try:
         content = stream._response.read()
     finally:
@@ -176,6 +182,7 @@ class Asked(Thread):
         self._arguments = (url, method, path, body, headers)
         self._reply: Reply | None = None
         self._error: BaseException | None = None
+        self._connection: HTTPConnection | None = None
         self.start()
 
     def run(self) -> None:
@@ -183,9 +190,19 @@ class Asked(Thread):
         Ask.
         """
         try:
-            self._reply = request(*self._arguments)
+            self._reply = request(*self._arguments, onConnected=self._connected)
         except BaseException as error:
             self._error = error
+
+    def _connected(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    def leave(self) -> None:
+        """
+        Hang up, while the answer is not there yet.
+        """
+        assert self._connection is not None and self._connection.sock is not None
+        self._connection.sock.shutdown(socket.SHUT_RDWR)
 
     def isAnswered(self) -> bool:
         """
