@@ -26,187 +26,166 @@ class Bug:
     A bug to plant.
 
     @ivar name: what is broken.
-    @ivar file: where, relative to C{llmux/}.
     @ivar before: what stands there.
     @ivar after: what is put in its place.
     """
 
     name: str
-    file: str
     before: str
     after: str
 
 
-PLACE = "switching/_place.py"
-MOVES = "switching/_moves.py"
-SWITCHER = "switching/switcher.py"
-RESIDENCY = "switching/_residency.py"
-INFLIGHT = "switching/inflight.py"
-
 BUGS = [
     Bug(
         "granting while draining",
-        PLACE,
         "return self.residency.state is State.AWAKE and not self.leaving",
         "return self.residency.state in (State.AWAKE, State.DRAINING)",
     ),
     Bug(
         "granting while the model sleeps",
-        PLACE,
         "return self.residency.state is State.AWAKE and not self.leaving",
         "return self.residency.state is not State.ASLEEP and not self.leaving",
     ),
     Bug(
         "not draining before sleep",
-        PLACE,
         "return not self.tokens and (self.dead or not self._owes())",
         "return True",
     ),
     Bug(
         "forgetting what is owed",
-        SWITCHER,
         "place.owed = next(reversed(place.queue), 0)",
         "pass",
     ),
     Bug(
         "waking before the victims are asleep",
-        MOVES,
         "return not any(victim.state.holdsResources for victim in self.victims)",
         "return True",
     ),
     Bug(
         "keeping a waiter who left",
-        PLACE,
         "        del self.queue[number]\n",
         "",
     ),
     Bug(
         "going on with a switch that nobody wants",
-        SWITCHER,
-        "        if not move.target.queue:\n            self._cancelMove(move)\n            return\n",
+        "        if not move.target.queue:\n            self.cancel(move)\n            return\n",
         "",
     ),
     Bug(
         "not going back to service when a drain is cancelled",
-        SWITCHER,
         "                victim.residency.keep()\n",
         "",
     ),
     Bug(
         "releasing a token twice",
-        INFLIGHT,
         "onRelease, self._onRelease = self._onRelease, None",
         "onRelease = self._onRelease",
     ),
     Bug(
         "a token that is not given back when its work is cut",
-        INFLIGHT,
         "            onCut(why)\n        self.release()",
         "            onCut(why)",
     ),
     Bug(
         "no timer for the bound",
-        SWITCHER,
         "if soonest is not None:\n            delays.append",
         "if False:\n            delays.append",
     ),
     Bug(
         "never forcing the bound",
-        SWITCHER,
         "        for place in overdue:\n            victims = roomFor",
         "        for place in []:\n            victims = roomFor",
     ),
     Bug(
         "letting others pass who came after one that is overdue",
-        SWITCHER,
         "why = refusal(decision, snapshot, bounded=False)\n            if why is not None:\n                return why\n            target",
         "why = None\n            overdue = ()\n            target",
     ),
     Bug(
         "no limit to what a model serves at once",
-        PLACE,
         "return most is not None and len(self.tokens) >= most",
         "return False",
     ),
     Bug(
         "not serving who waits when a token comes back",
-        SWITCHER,
-        "        if place.queue:\n            self._serve(place)\n        if self._waiting or",
-        "        if",
+        "        if place.queue:\n            self.serve(place)\n        if (",
+        "        if (",
     ),
     Bug(
         "forgetting that what victims hold is spoken for",
-        MOVES,
         "                free[name] -= max(0.0, amount - given)\n",
         "                pass\n",
     ),
     Bug(
         "taking a model that could not be put to sleep for asleep",
-        RESIDENCY,
         "sleeping.upon(_Inputs._failed).to(stuck)",
         "sleeping.upon(_Inputs._failed).to(asleep)",
     ),
     Bug(
         "no clean-up after a failed wake",
-        RESIDENCY,
         "waking.upon(_Inputs._failed).to(sleeping)",
         "waking.upon(_Inputs._failed).to(cooling)",
     ),
     Bug(
         "keeping a dead model in service",
-        RESIDENCY,
         "checking.upon(_Inputs._failed).to(failing)",
         "checking.upon(_Inputs._failed).to(awake)",
     ),
     Bug(
         "no second try for a sleep that failed",
-        RESIDENCY,
         "        core.pause(core.sleepFailures, inputs._timeUp)\n",
         "",
     ),
     Bug(
         "never leaving a model alone after its pause",
-        RESIDENCY,
         "        core.pause(core.failures, inputs._timeUp)\n",
         "",
     ),
     Bug(
         "a timer for a long wait that is not cancelled",
-        PLACE,
         "waiter.timer.cancel()",
         "pass",
     ),
     Bug(
         "a pause that outlives the switcher",
-        RESIDENCY,
         "        self._core.halted = True\n        self._core.stopPause()",
         "        pass",
     ),
     Bug(
         "those who wait for a model that cannot be woken are not told",
-        SWITCHER,
         "        if after is State.COOLING or after is State.STUCK:",
         "        if False:",
     ),
     Bug(
         "adopting two models in one place",
-        SWITCHER,
-        "if before is State.UNKNOWN and self._rooms.holdTooMuch():",
+        "if before is State.UNKNOWN and self._board.rooms.holdTooMuch():",
         "if False:",
     ),
     Bug(
         "admitting nobody to a model that is kept awake for min_active_secs",
-        PLACE,
         "        if not self.queue or self.full:\n            return None",
         "        if not self.queue or self.full or len(self.queue) < 2:\n            return None",
     ),
     Bug(
         "not cutting a drain that takes too long",
-        SWITCHER,
-        "        place.owed = 0\n        self._cut(place, \"the drain",
-        "        place.owed = 0\n        str((place, \"the drain",
+        '        place.owed = 0\n        self._queues.cut(place, "the drain',
+        '        place.owed = 0\n        str((place, "the drain',
     ),
 ]
+
+
+def plant(bug: Bug, folder: Path) -> None:
+    """
+    Put a bug into the code.
+
+    @raise ValueError: the bug does not fit the code any more.
+    """
+    texts = {path: path.read_text("utf-8") for path in folder.glob("*.py")}
+    places = [path for path, text in texts.items() if bug.before in text]
+    if len(places) != 1 or texts[places[0]].count(bug.before) != 1:
+        raise ValueError(f"{bug.name}: its place in the code is not there")
+    (path,) = places
+    path.write_text(texts[path].replace(bug.before, bug.after), "utf-8")
 
 
 def caught(bug: Bug) -> tuple[bool, str]:
@@ -219,11 +198,7 @@ def caught(bug: Bug) -> tuple[bool, str]:
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "llmux"
         copytree(ROOT / "llmux", copy, ignore=ignore_patterns("__pycache__"))
-        path = copy / bug.file
-        text = path.read_text("utf-8")
-        if text.count(bug.before) != 1:
-            raise ValueError(f"{bug.name}: its place in {bug.file} is not there")
-        path.write_text(text.replace(bug.before, bug.after), "utf-8")
+        plant(bug, copy / "switching")
         ran = subprocess.run(
             [
                 sys.executable,

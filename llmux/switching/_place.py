@@ -206,6 +206,14 @@ class Place:
             )
         return self._view
 
+    def stopIdling(self) -> None:
+        """
+        Forget that it is idle, if it is.
+        """
+        timer, self.idleTimer = self.idleTimer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
     def stopTimers(self) -> None:
         """
         Forget what was to happen to the model later.

@@ -37,8 +37,9 @@ from llmux.interfaces import (
     Waiting,
 )
 from llmux.policies.fifo import FirstComeFirstServed
+from llmux.switching._switches import DEAD_GRACE
 from llmux.switching.inflight import Token
-from llmux.switching.switcher import DEAD_GRACE, Switcher
+from llmux.switching.switcher import Switcher
 from llmux.testing import FakeHooks, Recorder, makeConfig
 
 

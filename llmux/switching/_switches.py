@@ -1,0 +1,207 @@
+# -*- test-case-name: llmux.test.test_switcher -*-
+"""
+Switches from their beginning to their end, and what else moves models: death,
+and idleness.
+"""
+
+from __future__ import annotations
+
+from llmux.interfaces import (
+    Hook,
+    HookFinished,
+    Reason,
+    State,
+    StateChanged,
+    Switch,
+    SwitchEnded,
+    SwitchStarted,
+)
+from llmux.switching._board import Board
+from llmux.switching._moves import Move
+from llmux.switching._place import Place
+from llmux.switching._queues import Queues
+from llmux.switching._residency import Errand
+
+#: How long what is in flight to a model that was found dead may take to
+#: notice, in seconds.
+DEAD_GRACE = 5.0
+
+
+class Switches:
+    """
+    Moves models, and follows them as they move.
+    """
+
+    def __init__(self, board: Board, queues: Queues) -> None:
+        self._board = board
+        self._queues = queues
+
+    def hookEnded(self, event: HookFinished) -> None:
+        if not event.error:
+            if event.hook is Hook.WAKE:
+                self._board.costs.woke(event.model, event.duration)
+            elif event.hook is Hook.SLEEP:
+                self._board.costs.slept(event.model, event.duration)
+        self._board.notify(event)
+
+    def changed(self, event: StateChanged) -> None:
+        self._board.together(self._follow, event)
+
+    def _follow(self, event: StateChanged) -> None:
+        """
+        Do what a change of state asks for.
+        """
+        place = self._board.places[event.model]
+        before, after = event.before, event.after
+        place.touch()
+        self._board.notify(event)
+        if after is State.AWAKE:
+            place.idleSince = self._board.clock.seconds()
+            if before in (State.WAKING, State.UNKNOWN):
+                place.dead = False
+                place.owed = next(reversed(place.queue), 0)
+            if before is State.UNKNOWN and self._board.rooms.holdTooMuch():
+                # Whoever started them both has to be helped out of it.
+                place.owed = 0
+                self.drain(place, Errand(Reason.RECOVER))
+        elif after is State.DRAINING and before is State.CHECKING:
+            place.leaving = place.dead = True
+            place.drainTimer = self._board.clock.callLater(
+                DEAD_GRACE, self._queues.cut, place, "the model was found dead"
+            )
+        elif after is State.SLEEPING:
+            place.stopTimers()
+            place.leaving = True
+        elif not after.holdsResources or after is State.STUCK:
+            place.leaving = place.dead = False
+        if before is State.UNKNOWN:
+            probed, place.probed = place.probed, None
+            if probed is not None:
+                probed.callback(None)
+        move = self._board.moves.get(event.model)
+        if move is not None and before is State.WAKING:
+            if after is State.AWAKE:
+                self._end(move, "ok")
+            elif move.abandoned:
+                self._end(move, "cancelled")
+            else:
+                self._end(move, "failed")
+                self._queues.dismissAll(
+                    place, "wake_failed", self._queues.wakeFailed(place)
+                )
+        if after is State.COOLING or after is State.STUCK:
+            self._queues.dismissAll(
+                place, "wake_failed", self._queues.wakeFailed(place)
+            )
+
+    def begin(self, decision: Switch) -> None:
+        target = self._board.places[decision.target]
+        victims = tuple(self._board.places[name] for name in sorted(decision.victims))
+        oldest = target.oldest
+        assert oldest is not None
+        move = Move(target, victims, oldest.reason, self._board.clock.seconds())
+        self._board.moves[target.name] = move
+        target.coming = True
+        target.touch()
+        self._board.notify(SwitchStarted(target.name, move.names, move.reason))
+        for victim in victims:
+            self.drain(victim, Errand(move.reason, target.name))
+
+    def drain(self, place: Place, errand: Errand) -> None:
+        """
+        Take a model out of service, with a view to sleep.
+        """
+        policy = self._board.config.policy
+        place.stopIdling()
+        place.leaving = True
+        place.touch()
+        place.residency.drain(errand)
+        if not policy.drain_before_switch and errand.reason is not Reason.EXIT:
+            self._queues.cut(place, "the model is switched away without a drain")
+        elif policy.drain_timeout_secs is not None and not self._board.stopping:
+            place.drainTimer = self._board.clock.callLater(
+                policy.drain_timeout_secs, self._drainedTooLong, place
+            )
+
+    def _drainedTooLong(self, place: Place) -> None:
+        # What it owes waits on, with its place in the queue: the bound on a
+        # drain is a promise to others.
+        place.owed = 0
+        self._queues.cut(place, "the drain took longer than drain_timeout_secs")
+        self._board.settle()
+
+    def _end(self, move: Move, result: str) -> None:
+        target = move.target
+        del self._board.moves[target.name]
+        target.coming = False
+        target.touch()
+        now = self._board.clock.seconds()
+        drained = move.started if move.drained is None else move.drained
+        if result == "ok":
+            for victim in move.victims:
+                self._board.costs.switched(victim.name, target.name, now - drained)
+        self._board.notify(
+            SwitchEnded(
+                target.name,
+                move.names,
+                result,
+                now - move.started,
+                drained - move.started,
+                len(target.queue),
+            )
+        )
+
+    def abandon(self, place: Place) -> None:
+        """
+        Break a wake off.
+        """
+        self._board.moves[place.name].abandoned = True
+        place.residency.abandon()
+
+    def cancel(self, move: Move, result: str = "cancelled") -> None:
+        """
+        The target is not to be woken, or cannot be: what has not been put to
+        sleep yet goes on.
+        """
+        self._end(move, result)
+        for victim in move.victims:
+            if victim.state is State.DRAINING and not victim.dead:
+                victim.stopTimers()
+                victim.leaving = False
+                victim.touch()
+                victim.residency.keep()
+
+    def advance(self, move: Move) -> None:
+        """
+        Take a switch as far as it goes.
+        """
+        if move.target.state is not State.ASLEEP:
+            return
+        if any(victim.state is State.STUCK for victim in move.victims):
+            # Who waits goes on waiting: the sleep is tried again.
+            self.cancel(move, "failed")
+            return
+        if not move.target.queue:
+            self.cancel(move)
+            return
+        if move.drained is None and not move.draining:
+            move.drained = self._board.clock.seconds()
+        if move.hasRoom:
+            move.target.residency.wake(Errand(move.reason, move.peer))
+
+    def startIdling(self, place: Place) -> None:
+        ttl = place.config.ttl_secs
+        if ttl is None or place.idleTimer is not None or not place.serving:
+            return
+        if self._board.stopping:
+            return
+        left = place.idleSince + ttl - self._board.clock.seconds()
+        place.idleTimer = self._board.clock.callLater(
+            max(0.0, left), self._idledTooLong, place
+        )
+
+    def _idledTooLong(self, place: Place) -> None:
+        place.idleTimer = None
+        if place.serving and not place.tokens and not place.queue:
+            self.drain(place, Errand(Reason.TTL))
+            self._board.settle()
