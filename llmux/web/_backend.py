@@ -297,11 +297,13 @@ class Sending:
 
     def received(self) -> None:
         """
-        Say that the whole response has been received, and the connection is
-        no longer this request's.
+        Say that the whole response has been received: the connection is no
+        longer this request's, unless that is still being sent, which is of no
+        use to anyone now.
         """
-        if self._message is not None and self._message.sent:
-            self._message = None
+        message, self._message = self._message, None
+        if message is not None and not message.sent:
+            message.abort()
 
     def _connect(self, result: Deferred[Any], mayRetry: bool) -> None:
         self._message = None

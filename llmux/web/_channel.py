@@ -11,7 +11,7 @@ why, and knows when the last byte of a response has been taken.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -87,7 +87,8 @@ class ProxyChannel(HTTPChannel):
         """
         limits = self.site.limits
         self._headLimit = int(limits.head_kb * 1024)
-        self.MAX_LENGTH = self.totalHeadersSize = self._headLimit
+        # Their number is limited by this as well.
+        self.MAX_LENGTH = self.totalHeadersSize = self.maxHeaders = self._headLimit
         self._deadline = Deadline(self.site.reactor, self._expired)
         self._behind: list[bytes] = []
         self._idle()
@@ -199,8 +200,10 @@ class ProxyChannel(HTTPChannel):
             self.refuse(_bad("The request must have one Host header."))
         elif hosts and _host(hosts[0]) is None:
             self.refuse(_bad("The Host header of the request is not valid."))
-        elif self._minor == b"0" and headers.hasHeader(b"Transfer-Encoding"):
-            self.refuse(_bad("HTTP/1.0 knows no Transfer-Encoding."))
+        elif not _isPlainlyFramed(
+            headers.getRawHeaders(b"Transfer-Encoding"), self._minor
+        ):
+            self.refuse(_bad("The Transfer-Encoding of the request is not valid."))
         else:
             self._phase = _Phase.BODY
             self._progress = 0
@@ -316,6 +319,13 @@ class ProxyChannel(HTTPChannel):
         else:
             self._progress = 0
             self._deadline.set(limits.stall_secs)
+
+
+def _isPlainlyFramed(codings: Sequence[bytes] | None, minor: bytes) -> bool:
+    # Twisted lets "identity" be added to "chunked", and both to HTTP/1.0.
+    if codings is None:
+        return True
+    return minor == b"1" and len(codings) == 1 and codings[0].lower() == b"chunked"
 
 
 def _slow(part: str, seconds: float, key: str) -> Answer:

@@ -287,7 +287,6 @@ class Exchange:
         """
         if not self._closed:
             self._close()
-            self._letGo()
 
     def _letGo(self) -> None:
         """
@@ -309,6 +308,7 @@ class Exchange:
 
     def _close(self) -> None:
         self._closed = True
+        self._letGo()
         plan = self._plan
         self._context.metrics.requestFinished(
             UNKNOWN if plan is None else plan.model.name,
