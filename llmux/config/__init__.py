@@ -3,6 +3,7 @@ The configuration: YAML or JSON in, values out, every error named by its file,
 line and key.
 """
 
+from llmux.config._load import load, parse
 from llmux.config._values import (
     Config,
     Limits,
@@ -17,4 +18,6 @@ __all__ = [
     "ModelConfig",
     "PolicyConfig",
     "Timeouts",
+    "load",
+    "parse",
 ]

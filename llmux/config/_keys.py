@@ -7,7 +7,7 @@ and the reference are made from that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -90,14 +90,18 @@ def seconds(about: str, example: object, **more: Any) -> dict[str, Key]:
     return key(about, example, unit="seconds", high=LONGEST, **more)
 
 
-@cache
-def entries(section: type) -> dict[str, Entry]:
+def entries(section: type) -> Mapping[str, Entry]:
     """
     What may stand in a section of the file.
 
     @param section: an attrs class.  Its fields without a L{Key} are not read
         from the file.
     """
+    return _remembered(section)
+
+
+@cache
+def _remembered(section: type) -> Mapping[str, Entry]:
     return {entry.name: entry for entry in _entries(section)}
 
 

@@ -116,21 +116,25 @@ def shown(text: str, most: int = 60) -> str:
     A text of others as it can stand in a message: on one line, without
     characters that a terminal would act on, and not too long.
     """
-    cut = text if len(text) <= most else text[:most]
-    plain = "".join(
+    return _escaped(text[:most]) + _rest(text, most)
+
+
+def _escaped(text: str) -> str:
+    return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
-        for c in cut
+        for c in text
     )
-    if cut is not text:
-        plain += f"... ({len(text):,} characters)"
-    return plain
 
 
-def within(where: str, name: str) -> str:
+def _rest(text: str, most: int) -> str:
+    return f"... ({len(text):,} characters)" if len(text) > most else ""
+
+
+def within(where: str, name: str, most: int = 60) -> str:
     """
     The key path of what stands under a name in what stands at a key path.
     """
     if not _PLAIN.fullmatch(name):
-        escaped = name[:61].replace("\\", "\\\\").replace('"', '\\"')
-        name = f'"{shown(escaped)}"'
+        quoted = name[:most].replace("\\", "\\\\").replace('"', '\\"')
+        name = f'"{_escaped(quoted)}"{_rest(name, most)}'
     return f"{where}.{name}" if where else name

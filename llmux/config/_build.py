@@ -1,0 +1,332 @@
+# -*- test-case-name: llmux.test.test_config_build -*-
+"""
+Makes values of what a file holds: any attrs class whose fields have a key.
+
+A library for this (cattrs, msgspec, pydantic) would either stop at the first
+error, not know the line, or turn C{"8001"} and C{true} into numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
+
+from attrs import define, field, has
+
+from llmux.config._keys import Entry, entries
+from llmux.config._texts import badName, shown, within
+from llmux.config._tree import Item, Node
+from llmux.errors import Problem
+
+__all__ = ()
+
+#: Problems after which no more suggestions are thought about.
+_PATIENCE = 100
+#: Characters of the longest key for which a suggestion is thought about.
+_WORTHWHILE = 40
+
+_REFERENCE = re.compile(r"\$\{env:([^}]*)\}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_Section = TypeVar("_Section")
+
+
+class _Flawed(Exception):
+    """
+    There is no value; a problem has been noted.
+    """
+
+
+@define(eq=False)
+class Builder:
+    """
+    Makes values, and notes all that is wrong on the way.
+
+    @ivar file: the name of the file, for problems.
+    @ivar environment: what C{${env:NAME}} stands for.  None of its values
+        gets into a problem.
+    @ivar problems: what was wrong.
+    @ivar flawed: the names of the keys in whose values something was wrong,
+        so that nothing is to be concluded from them.
+    """
+
+    file: str
+    environment: Mapping[str, str]
+    problems: list[Problem] = field(factory=list, init=False)
+    flawed: set[str] = field(factory=set, init=False)
+
+    def problem(self, line: int, where: str, what: str) -> None:
+        """
+        Note a problem.
+        """
+        self.problems.append(Problem(where, what, self.file, line))
+
+    def section(
+        self, kind: type[_Section], node: Node, where: str, **more: Any
+    ) -> _Section:
+        """
+        Make a section of the file.
+
+        @param kind: an attrs class.
+        @param more: its fields that are not read from the file.
+        @return: made of what is right in the file.  In the place of the rest
+            there are defaults, or the empty string where there are none.
+        """
+        keys = entries(kind)
+        content = self._mapping(node, where)
+        for name, item in content.items():
+            if name not in keys:
+                self._unknown(name, item.line, kind, where)
+        values = dict(more)
+        for name, entry in keys.items():
+            path = within(where, name)
+            if name in content:
+                try:
+                    values[name] = self._value(entry, content[name], path)
+                    continue
+                except _Flawed:
+                    self.flawed.add(name)
+            elif entry.required:
+                self.problem(node.line, path, _missing(entry))
+                self.flawed.add(name)
+            if entry.required:
+                values[name] = {} if get_origin(entry.type) is not None else ""
+        return kind(**values)
+
+    def _mapping(self, node: Node, where: str) -> Mapping[str, Item]:
+        if isinstance(node.value, dict):
+            return node.value
+        # A section of which all keys are commented out is null in YAML.
+        if node.value is not None:
+            what = f"must be keys with values, not {_named(node.value)}"
+            self.problem(node.line, where, what)
+        return {}
+
+    def _unknown(self, name: str, line: int, kind: type, where: str) -> None:
+        """
+        Note that there is no such key, and what may have been meant.
+        """
+        what = "unknown key"
+        if len(self.problems) < _PATIENCE and len(name) <= _WORTHWHILE:
+            near = get_close_matches(name, entries(kind), 1)
+            homes = [
+                section
+                for section, entry in entries(kind).items()
+                if has(entry.type) and name in entries(entry.type)
+            ]
+            if near:
+                # What is missing there is no reason for a problem of its own.
+                self.flawed.add(near[0])
+                what += f', did you mean "{near[0]}"?'
+            elif homes:
+                what += f', it belongs in "{homes[0]}"'
+            else:
+                what += f"; there are: {', '.join(entries(kind))}"
+        self.problem(line, within(where, name), what)
+
+    def _value(self, entry: Entry, item: Item, where: str) -> object:
+        kind, node = entry.type, item.node
+        if get_origin(kind) is UnionType:
+            if node.value is None:
+                return None
+            kind = get_args(kind)[0]
+        if has(kind):
+            return self.section(kind, node, where)
+        origin = get_origin(kind)
+        if origin is tuple:
+            return self._list(entry, node, where)
+        if origin is not None:
+            return self._named(entry, get_args(kind)[1], node, where)
+        return self._scalar(entry, kind, node, where)
+
+    def _list(self, entry: Entry, node: Node, where: str) -> tuple[object, ...]:
+        if node.value is None:
+            return ()
+        if not isinstance(node.value, list):
+            example = entry.key.example
+            self.problem(
+                node.line,
+                where,
+                f"must be a list such as {_inline(example)}, not {_named(node.value)}",
+            )
+            raise _Flawed
+        found = []
+        for index, part in enumerate(node.value):
+            try:
+                found.append(self._text(entry, part, f"{where}[{index}]"))
+            except _Flawed:
+                # The others keep their places, by which they are found again.
+                found.append("")
+        return tuple(found)
+
+    def _named(
+        self, entry: Entry, kind: Any, node: Node, where: str
+    ) -> dict[str, object]:
+        """
+        Values under names that the user chose.
+        """
+        found: dict[str, object] = {}
+        if not isinstance(node.value, dict) and node.value is not None:
+            self.flawed.add(entry.name)
+        for name, item in self._mapping(node, where).items():
+            path = within(where, name)
+            wrong = badName(name)
+            if wrong:
+                self.problem(item.line, path, wrong)
+                self.flawed.add(entry.name)
+            elif has(kind):
+                # The line of the name is where what is missing would stand.
+                inner = Node(item.line, item.node.value)
+                found[name] = self.section(kind, inner, path, name=name)
+            else:
+                try:
+                    found[name] = self._scalar(entry, kind, item.node, path)
+                except _Flawed:
+                    self.flawed.add(entry.name)
+        return found
+
+    def _scalar(self, entry: Entry, kind: Any, node: Node, where: str) -> object:
+        if kind is str:
+            return self._text(entry, node, where)
+        if kind is bool:
+            return self._truth(node, where)
+        return self._number(entry, kind, node, where)
+
+    def _truth(self, node: Node, where: str) -> bool:
+        if isinstance(node.value, bool):
+            return node.value
+        what = f"must be true or false, not {_named(node.value)}"
+        self.problem(node.line, where, what)
+        raise _Flawed
+
+    def _number(self, entry: Entry, kind: Any, node: Node, where: str) -> int | float:
+        value = node.value
+        what = "a whole number" if kind is int else "a number"
+        allowed = (int,) if kind is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            wrong = f"must be {what}, not {_named(value)}"
+            if isinstance(value, str):
+                if "${env:" in value:
+                    wrong += ", which ${env:...} always is"
+                elif re.fullmatch(r"\s*[-+]?[0-9.]+\s*", value):
+                    wrong += "; leave the quotes out"
+        else:
+            wrong = _outside(entry, value)
+        if wrong:
+            self.problem(node.line, where, wrong)
+            raise _Flawed
+        assert isinstance(value, (int, float))
+        return value if kind is int else float(value)
+
+    def _text(self, entry: Entry, node: Node, where: str) -> str:
+        if not isinstance(node.value, str):
+            wrong = f"must be text, not {_named(node.value)}"
+            if isinstance(node.value, (bool, int, float)):
+                wrong += "; put it in quotes"
+            self.problem(node.line, where, wrong)
+            raise _Flawed
+        text = self._replaced(node.value, node.line, where)
+        key = entry.key
+        if not text.strip():
+            wrong = "must not be empty"
+        elif key.choices and text not in key.choices:
+            # As it stands in the file: not what was in the environment.
+            wrong = (
+                f'must be one of {", ".join(key.choices)}, not "{shown(node.value)}"'
+            )
+        else:
+            wrong = key.complaint(text) if key.complaint is not None else ""
+        if wrong:
+            self.problem(node.line, where, wrong)
+            raise _Flawed
+        return text
+
+    def _replaced(self, text: str, line: int, where: str) -> str:
+        """
+        Put what is in the environment in the place of C{${env:NAME}}.
+        """
+        if "${env:" not in text:
+            return text
+        wrong: list[str] = []
+
+        def valueOf(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if not _VARIABLE.fullmatch(name):
+                wrong.append(
+                    f"${{env:{shown(name)}}} does not name an environment variable"
+                )
+                return ""
+            value = self.environment.get(name)
+            if value is None:
+                wrong.append(
+                    f"the environment variable {shown(name)} is not set; set it before "
+                    "llmux is started"
+                )
+                return ""
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                wrong.append(f"the environment variable {shown(name)} is not UTF-8")
+            return value
+
+        replaced = _REFERENCE.sub(valueOf, text)
+        if "${env:" in _REFERENCE.sub("", text):
+            wrong.append("${env: is without its closing }")
+        for what in dict.fromkeys(wrong):
+            self.problem(line, where, what)
+        if wrong:
+            raise _Flawed
+        return replaced
+
+
+def _missing(entry: Entry) -> str:
+    example = entry.key.example
+    if isinstance(example, str):
+        return f"is missing; add it, such as {entry.name}: {example}"
+    return "is missing; add it"
+
+
+def _outside(entry: Entry, value: int | float) -> str:
+    """
+    What is wrong with a number, if anything is.
+    """
+    key = entry.key
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    # Whole numbers can be too large for a float, and for a message.
+    if abs(value) > 1e300:
+        return "is too large a number"
+    low, high = key.low, key.high
+    if low is not None and high is not None and not low <= value <= high:
+        return f"must be from {low:.10g} to {high:.10g}, not {value:.10g}"
+    if low is not None and value < low:
+        return f"must be {low:g} or more, not {value:.10g}"
+    if key.above is not None and value <= key.above:
+        return f"must be more than {key.above:g}, not {value:.10g}"
+    if high is not None and value > high:
+        return f"must be at most {high:.10g}, not {value:.10g}"
+    return ""
+
+
+def _named(value: object) -> str:
+    """
+    What a value is, in words.  Its text is not told: it may be a secret.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "keys with values"
+
+
+def _inline(example: object) -> str:
+    parts = example if isinstance(example, list) else [example]
+    return "[" + ", ".join(str(part) for part in parts) + "]"
