@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
+from typing import Protocol
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
@@ -156,6 +157,25 @@ class Waiting:
     size: float | None = None
 
 
+class Running(Protocol):
+    """
+    A request that is being served.
+    """
+
+    @property
+    def granted(self) -> float:
+        """
+        When it was let in.
+        """
+
+    @property
+    def size(self) -> float | None:
+        """
+        About how many seconds of service it was thought to take, if that was
+        known.
+        """
+
+
 @frozen
 class ModelView:
     """
@@ -165,6 +185,8 @@ class ModelView:
     @ivar wokenAt: when it was last woken, or adopted, if it holds resources.
     @ivar idleSince: since when it has had nothing in flight.
     @ivar inFlight: how many requests it is serving.
+    @ivar running: the requests that it is serving, in no order.  A live view,
+        as C{queue} is.
     @ivar queue: those that wait for it, oldest first.  A live view: good
         while the policy decides and not to be kept.
     @ivar oldest: the first of the queue.
@@ -187,6 +209,7 @@ class ModelView:
     wokenAt: float = 0.0
     idleSince: float = 0.0
     inFlight: int = 0
+    running: Collection[Running] = ()
     priority: float = 0.0
     pinned: bool = False
     maxWait: float | None = None
@@ -220,6 +243,18 @@ class ICosts(Interface):
     def service(model: str) -> float:
         """
         @return: about how long one of the model's requests is in flight.
+        """
+
+    def median(model: str) -> float:
+        """
+        @return: a time, in seconds, such that about half of the model's
+            requests are in flight for longer.
+        """
+
+    def spread(model: str) -> float:
+        """
+        @return: by how much they differ: about the standard deviation of the
+            natural logarithm of the seconds that they are in flight.
         """
 
 

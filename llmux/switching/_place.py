@@ -196,6 +196,7 @@ class Place:
                 wokenAt=residency.wokenAt,
                 idleSince=self.idleSince,
                 inFlight=len(self.tokens),
+                running=self.tokens,
                 priority=config.priority,
                 pinned=config.pin,
                 maxWait=self.maxWait,

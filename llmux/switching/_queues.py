@@ -166,7 +166,12 @@ class Queues:
         self._dismiss(place, number, "timeout", WaitedTooLong(place.name, limit))
 
     def issue(
-        self, place: Place, arrived: float, now: float, number: int | None = None
+        self,
+        place: Place,
+        arrived: float,
+        now: float,
+        number: int | None = None,
+        size: float | None = None,
     ) -> Token:
         token = Token(
             place.name,
@@ -176,6 +181,7 @@ class Queues:
             next(self._board.numbers) if number is None else number,
             self._released,
             self._answered,
+            size,
         )
         place.tokens.add(token)
         place.touch()
@@ -192,7 +198,7 @@ class Queues:
         waiter = place.remove(waiting.number)
         assert waiter is not None
         self._board.waiting -= 1
-        token = self.issue(place, waiting.since, now, waiting.number)
+        token = self.issue(place, waiting.since, now, waiting.number, waiting.size)
         waiter.ready.callback(token)
 
     def serve(self, place: Place) -> None:

@@ -5,6 +5,8 @@ What switching has been measured to cost: exponential moving averages.
 
 from __future__ import annotations
 
+from math import exp, log, sqrt
+
 from attrs import define, field
 from zope.interface import implementer
 
@@ -44,6 +46,38 @@ class _Averages:
             return sum(self.known.values()) / len(self.known)
 
 
+@define
+class _Durations:
+    """
+    The distribution of durations that vary by orders of magnitude, as those
+    of answers do: mean and variance of their logarithm.
+
+    What is guessed beforehand counts as a few measurements, so that one odd
+    request does not settle what is thought of a model.
+    """
+
+    mean: float
+    variance: float
+    count: float = 4.0
+
+    #: Below this, in seconds, one duration is as good as another.
+    LEAST = 0.001
+
+    #: How many of the newest durations count.
+    MEMORY = 200.0
+
+    def add(self, seconds: float) -> None:
+        """
+        Take a measurement in.
+        """
+        self.count = min(self.count + 1.0, self.MEMORY)
+        off = log(max(seconds, self.LEAST)) - self.mean
+        self.mean += off / self.count
+        self.variance += (off * off * (1.0 - 1.0 / self.count) - self.variance) / (
+            self.count
+        )
+
+
 @implementer(ICosts)
 class Costs:
     """
@@ -60,11 +94,13 @@ class Costs:
     PRIOR_WAKE = 10.0
     PRIOR_SLEEP = 1.0
     PRIOR_SERVICE = 5.0
+    PRIOR_SPREAD = 1.0
 
     def __init__(self) -> None:
         self._wakes = _Averages(self.PRIOR_WAKE)
         self._sleeps = _Averages(self.PRIOR_SLEEP)
         self._services = _Averages(self.PRIOR_SERVICE)
+        self._durations: dict[str, _Durations] = {}
         self._switches: dict[tuple[str, str], float] = {}
 
     def woke(self, model: str, seconds: float) -> None:
@@ -84,6 +120,10 @@ class Costs:
         A request is over.
         """
         self._services.add(model, seconds)
+        known = self._durations.get(model)
+        if known is None:
+            known = self._durations[model] = self._unknown()
+        known.add(seconds)
 
     def switched(self, source: str, target: str, seconds: float) -> None:
         """
@@ -121,3 +161,20 @@ class Costs:
         See L{ICosts.service}.
         """
         return self._services.get(model)
+
+    def median(self, model: str) -> float:
+        """
+        See L{ICosts.median}.
+        """
+        return exp((self._durations.get(model) or self._unknown()).mean)
+
+    def spread(self, model: str) -> float:
+        """
+        See L{ICosts.spread}.
+        """
+        return sqrt((self._durations.get(model) or self._unknown()).variance)
+
+    def _unknown(self) -> _Durations:
+        variance = self.PRIOR_SPREAD**2
+        # Of a lognormal distribution whose mean is the prior one.
+        return _Durations(log(self.PRIOR_SERVICE) - variance / 2, variance)

@@ -21,6 +21,7 @@ class Token:
     @ivar granted: when the token was granted, on the switcher's clock.
     @ivar arrived: when the request for it arrived, on the same clock.
     @ivar number: its place in the order of arrival, over all models.
+    @ivar size: about how many seconds of service it will take, if known.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Token:
     number: int
     _onRelease: Callable[[Token], None] | None = field(repr=False)
     _onAnswered: Callable[[Token], None] | None = field(default=None, repr=False)
+    size: float | None = None
     _onCut: Callable[[str], None] | None = field(default=None, init=False, repr=False)
     _cut: str | None = field(default=None, init=False)
 

@@ -142,7 +142,7 @@ class Switcher:
             L{NeverFits}, L{QueueFull}, L{WakeFailed}, L{WaitedTooLong} or
             L{ShuttingDown}.  Cancelling it leaves the queue.
         """
-        token = self.grant(model)
+        token = self.grant(model, size)
         if token is not None:
             return succeed(token)
         try:
@@ -159,10 +159,11 @@ class Switcher:
         )
         return self._queues.enqueue(place, waiting)
 
-    def grant(self, model: str) -> Token | None:
+    def grant(self, model: str, size: float | None = None) -> Token | None:
         """
         Take a token if the model is awake and nobody else has to be first.
 
+        @param size: about how many seconds of service it will take, if known.
         @return: L{None} if the model has to be waited for, by L{acquire}.
         """
         place = self._board.places.get(model)
@@ -175,7 +176,12 @@ class Switcher:
         ):
             return None
         now = self._board.clock.seconds()
-        return self._queues.issue(place, now, now)
+        token = self._queues.issue(place, now, now, size=size)
+        if self._board.waiting:
+            # Others wait, and what is in flight now lasts longer: the policy
+            # may want this one to have been the last.
+            self._board.settle()
+        return token
 
     def reacquire(self, token: Token) -> Deferred[Token]:
         """
