@@ -69,6 +69,7 @@ class Stream:
     headers: Mapping[str, str]
     _connection: HTTPConnection
     _response: HTTPResponse
+    _buffer: bytes = field(default=b"", init=False)
 
     def lines(self) -> Iterator[str]:
         """
@@ -77,8 +78,17 @@ class Stream:
         @raise http.client.HTTPException: if it is cut.
         @raise OSError: if it is cut.
         """
-        while line := self._response.readline():
-            yield line.decode().rstrip("\r\n")
+        # Not by readline(), which takes a cut for an end.
+        while True:
+            line, end, rest = self._buffer.partition(b"\n")
+            if end:
+                self._buffer = rest
+                yield line.decode().rstrip("\r")
+                continue
+            more = self._response.read1(65536)
+            if not more:
+                return
+            self._buffer += more
 
     def events(self) -> Iterator[str]:
         """

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from attrs import define
@@ -200,7 +201,7 @@ class ProcessTestCase(SynchronousTestCase):
         *backends: Backend,
         model: Mapping[str, object] | None = None,
         **more: object,
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """
         A configuration with these models.
 
