@@ -111,8 +111,8 @@ def _cheapest(
     def search(index: int, cost: float) -> None:
         nonlocal best, bestCost
         if _covers(chosen, missing):
-            if cost < bestCost:
-                best, bestCost = list(chosen), cost
+            # Cheaper than the best so far, or the search had not come here.
+            best, bestCost = list(chosen), cost
             return
         for at in range(index, len(candidates)):
             # They are sorted: no later one is cheaper.

@@ -1,0 +1,116 @@
+"""
+Tests for L{llmux.switching.costs}.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from statistics import median
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from llmux.interfaces import ICosts
+from llmux.switching.costs import Costs
+
+
+class CostsTests(SynchronousTestCase):
+    """
+    What is learnt from what has been seen.
+    """
+
+    def setUp(self) -> None:
+        self.costs = Costs()
+
+    def test_interface(self) -> None:
+        """
+        They are what policies are promised.
+        """
+        self.assertTrue(verifyObject(ICosts, self.costs))
+
+    def test_priors(self) -> None:
+        """
+        Before anything is known, there are guesses.
+        """
+        self.assertEqual(self.costs.wake("a"), Costs.PRIOR_WAKE)
+        self.assertEqual(self.costs.sleep("a"), Costs.PRIOR_SLEEP)
+        self.assertEqual(self.costs.service("a"), Costs.PRIOR_SERVICE)
+        self.assertEqual(
+            self.costs.switch("a", "b"), Costs.PRIOR_SLEEP + Costs.PRIOR_WAKE
+        )
+
+    def test_firstCounts(self) -> None:
+        """
+        The first measurement takes the place of the guess, and later ones
+        are averaged into it, the newest with most weight.
+        """
+        self.costs.woke("a", 20.0)
+        self.assertEqual(self.costs.wake("a"), 20.0)
+        self.costs.woke("a", 10.0)
+        self.assertEqual(self.costs.wake("a"), 17.0)
+        self.costs.slept("a", 2.0)
+        self.assertEqual(self.costs.sleep("a"), 2.0)
+        self.costs.served("a", 3.0)
+        self.assertEqual(self.costs.service("a"), 3.0)
+
+    def test_likeOthers(self) -> None:
+        """
+        A model of which nothing is known is thought to be like the others.
+        """
+        self.costs.woke("a", 20.0)
+        self.costs.woke("b", 40.0)
+        self.assertEqual(self.costs.wake("c"), 30.0)
+
+    def test_switch(self) -> None:
+        """
+        A switch costs what it was seen to cost in that direction, and
+        otherwise what its two halves cost.
+        """
+        self.costs.woke("b", 20.0)
+        self.costs.slept("a", 2.0)
+        self.assertEqual(self.costs.switch("a", "b"), 22.0)
+        self.costs.switched("a", "b", 10.0)
+        self.assertEqual(self.costs.switch("a", "b"), 10.0)
+        self.costs.switched("a", "b", 20.0)
+        self.assertEqual(self.costs.switch("a", "b"), 13.0)
+        self.assertNotEqual(self.costs.switch("b", "a"), 13.0)
+
+    def test_durationsUnknown(self) -> None:
+        """
+        The guessed distribution of durations has the guessed mean, is skewed,
+        and is each model's own.
+        """
+        self.assertLess(self.costs.median("a"), Costs.PRIOR_SERVICE)
+        self.assertEqual(self.costs.spread("a"), Costs.PRIOR_SPREAD)
+        before = self.costs.median("b")
+        self.costs.served("a", 100.0)
+        self.assertGreater(self.costs.median("a"), before)
+        self.assertEqual(self.costs.median("b"), before)
+
+    def test_durations(self) -> None:
+        """
+        Median and spread come near those of what has been seen.
+        """
+        random = Random(1)
+        seen = [random.lognormvariate(2.0, 0.5) for _ in range(1000)]
+        for seconds in seen:
+            self.costs.served("a", seconds)
+        self.assertApproximates(self.costs.median("a") / median(seen), 1.0, 0.15)
+        self.assertApproximates(self.costs.spread("a"), 0.5, 0.1)
+
+    def test_durationsChange(self) -> None:
+        """
+        What was long ago is forgotten.
+        """
+        for _ in range(2000):
+            self.costs.served("a", 100.0)
+        for _ in range(1000):
+            self.costs.served("a", 1.0)
+        self.assertLess(self.costs.median("a"), 1.1)
+
+    def test_nothing(self) -> None:
+        """
+        A request that took no time at all does no harm.
+        """
+        self.costs.served("a", 0.0)
+        self.assertGreater(self.costs.median("a"), 0.0)
