@@ -26,6 +26,7 @@ GROUP = "llmux.policies"
 
 #: llmux's own, which need no installation to be found.
 _OWN = {
+    "cost-aware": "llmux.policies.costaware:CostAware",
     "fifo": "llmux.policies.fifo:FirstComeFirstServed",
 }
 

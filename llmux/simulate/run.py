@@ -36,8 +36,8 @@ class _Client:
     """
 
     run: _Run
-    number: int
     arrival: Arrival
+    number: int = 0
     token: Token | None = None
     work: Work | None = None
     bad: str = ""
@@ -47,6 +47,8 @@ class _Client:
         Ask for the model.
         """
         model = self.arrival.model
+        self.run.sent += 1
+        self.number = self.run.sent
         self.run.watch.arrived(self.number, model)
         self.run.switcher.acquire(
             model, priority=self.arrival.priority, size=self.arrival.size
@@ -81,6 +83,7 @@ class _Client:
         assert token is not None
         del run.serving[model][self.number]
         run.watch.done(model)
+        run.follow(self.arrival)
         run.ended()
         token.release()
 
@@ -126,6 +129,7 @@ class _Run:
     serving: dict[str, dict[int, _Client]] = field(init=False)
     log = Logger()
     next: int = field(default=0, init=False)
+    sent: int = field(default=0, init=False)
     open: int = field(default=0, init=False)
     lost: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
@@ -150,6 +154,20 @@ class _Run:
         self.open -= 1
         self.lastEnd = self.clock.seconds()
 
+    def client(self, arrival: Arrival) -> _Client:
+        """
+        A client that is going to send a request.
+        """
+        self.open += 1
+        return _Client(self, arrival)
+
+    def follow(self, arrival: Arrival) -> None:
+        """
+        A request is over: have those that follow on it come.
+        """
+        for follower in arrival.then:
+            self.clock.callLater(follower.at, self.client(follower).send)
+
     def crash(self, model: str) -> None:
         """
         A model dies, and with it all that it serves.
@@ -171,9 +189,8 @@ class _Run:
         clients: list[_Client] = []
         at = self.trace[self.next].at
         while self.next < len(self.trace) and self.trace[self.next].at == at:
-            clients.append(_Client(self, self.next, self.trace[self.next]))
+            clients.append(self.client(self.trace[self.next]))
             self.next += 1
-        self.open += len(clients)
         # Before these set anything off: what comes at the very moment at
         # which something else ends comes first.
         self.schedule()

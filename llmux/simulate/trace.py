@@ -9,13 +9,15 @@ A trace is a file of JSON lines, one request each, in any order::
 C{at} is when the request arrives, in seconds; C{seconds} is how long its
 model serves it when it serves nothing else.  C{priority} may stand beside
 them, and C{size}: how long it was announced to be, for policies that weigh
-that (a client's C{max_tokens} is such an announcement).
+that (a client's C{max_tokens} is such an announcement).  C{then} is a list of
+requests that follow on the end of this one, as those of an agent do; their
+C{at} counts from there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 
 from attrs import frozen
@@ -34,6 +36,8 @@ class Arrival:
     @ivar priority: as C{Switcher.acquire} takes it.
     @ivar size: how many seconds of service it is thought to take when it
         arrives, if that is known.
+    @ivar then: requests that come so long (their C{at}) after the end of this
+        one.
     """
 
     at: float
@@ -41,6 +45,15 @@ class Arrival:
     seconds: float
     priority: float = 0.0
     size: float | None = None
+    then: tuple[Arrival, ...] = ()
+
+    def all(self) -> Iterator[Arrival]:
+        """
+        @return: the request and all that follow on it.
+        """
+        yield self
+        for follower in self.then:
+            yield from follower.all()
 
 
 #: What may stand in a line; whether it must; the least it may be.
@@ -99,7 +112,9 @@ def checkModels(
 
     @raise ConfigError: one is not.
     """
-    missing = sorted({arrival.model for arrival in arrivals} - set(known))
+    missing = sorted(
+        {one.model for arrival in arrivals for one in arrival.all()} - set(known)
+    )
     if missing:
         raise ConfigError.one(
             "the trace asks for models that the configuration does not have: "
@@ -112,6 +127,10 @@ def writeLine(arrival: Arrival) -> str:
     """
     @return: the line that stands for a request in a trace, without its end.
     """
+    return json.dumps(_asLine(arrival))
+
+
+def _asLine(arrival: Arrival) -> dict[str, object]:
     line: dict[str, object] = {
         "at": arrival.at,
         "model": arrival.model,
@@ -121,7 +140,9 @@ def writeLine(arrival: Arrival) -> str:
         line["priority"] = arrival.priority
     if arrival.size is not None:
         line["size"] = arrival.size
-    return json.dumps(line)
+    if arrival.then:
+        line["then"] = [_asLine(follower) for follower in arrival.then]
+    return line
 
 
 def _parseLine(line: str) -> Arrival:
@@ -132,9 +153,13 @@ def _parseLine(line: str) -> Arrival:
         value = json.loads(line)
     except (ValueError, RecursionError):
         raise ValueError("this is not JSON; each line must be one object") from None
+    return _arrival(value)
+
+
+def _arrival(value: object) -> Arrival:
     if not isinstance(value, dict):
         raise ValueError('each line must be an object such as {"at": 0, …}')
-    unknown = sorted(value.keys() - _NUMBERS.keys() - {"model"})
+    unknown = sorted(value.keys() - _NUMBERS.keys() - {"model", "then"})
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}")
     model = value.get("model")
@@ -145,7 +170,10 @@ def _parseLine(line: str) -> Arrival:
         for key, (must, least) in _NUMBERS.items()
         if must or value.get(key) is not None
     }
-    return Arrival(model=model, **numbers)
+    then = value.get("then", [])
+    if not isinstance(then, list):
+        raise ValueError('"then" must be a list of requests')
+    return Arrival(model=model, then=tuple(map(_arrival, then)), **numbers)
 
 
 def _number(
