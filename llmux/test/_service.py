@@ -6,6 +6,7 @@ it to switch between.
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from attrs import define
+from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.test._http import Asked, Reply, Stream, open_, request
@@ -51,12 +52,58 @@ class Backend:
         """
         return str(self._report()["state"])
 
+    def isQuiet(self) -> bool:
+        """
+        Whether it is asleep and no request is open.
+        """
+        isOpen = any(seen["end"] == "open" for seen in self.seen())
+        return self.state() == "asleep" and not isOpen
+
     def _report(self) -> dict[str, list[dict[str, object]]]:
         report: dict[str, list[dict[str, object]]] = request(
             self.url, "GET", "/demo/seen"
         ).json()
         return report
 
+
+@define(eq=False)
+class Pool:
+    """
+    Backends that serve one test after the other, as to start one takes much
+    longer than most tests do.
+    """
+
+    _processes: Processes | None = field(default=None, init=False)
+    _backends: dict[str, Backend] = field(factory=dict, init=False)
+
+    def take(self, name: str) -> Backend:
+        """
+        Get one, as if it had just been started asleep.
+        """
+        backend = self._backends.get(name)
+        if backend is None or not backend.running.isRunning():
+            backend = self._backends[name] = self._start(name)
+        request(backend.url, "POST", "/sleep")
+        eventually(backend.isQuiet, f"{name} is quiet")
+        request(backend.url, "DELETE", "/demo/seen")
+        return backend
+
+    def _start(self, name: str) -> Backend:
+        if self._processes is None:
+            self._processes = Processes()
+            atexit.register(self._processes.end)
+        port = freePort()
+        running = self._processes.start(
+            *(sys.executable, "-m", "llmux.demo", "--port", str(port)),
+            *("--model", name, "--admin", "--asleep"),
+        )
+        backend = Backend(name, port, running)
+        eventually(backend.state, f"{name} answers")
+        return backend
+
+
+#: Of all tests.
+POOL = Pool()
 
 #: Hooks for a L{Backend}.  Each run leaves a line in C{hooks.log}.
 BACKEND_HOOKS = {
@@ -102,11 +149,18 @@ class Service:
         """
         return Asked(self.url, "POST", "/v1/chat/completions", chat(model, **more))
 
-    def stream(self, model: str, **more: object) -> Stream:
+    def stream(
+        self, model: str, tokens: int = 10, rate: float = 0, **more: object
+    ) -> Stream:
         """
         The same, as a stream.
+
+        @param tokens: how many there will be.
+
+        @param rate: tokens per second; 0: as many as there can be.
         """
-        body = chat(model, stream=True, **more)
+        knobs = {"x_demo_tokens": tokens, "x_demo_tokens_per_second": rate}
+        body = chat(model, stream=True, **knobs, **more)
         return open_(self.url, "POST", "/v1/chat/completions", body)
 
     def metric(self, line: str) -> float:
@@ -161,32 +215,17 @@ class ProcessTestCase(SynchronousTestCase):
         self.addCleanup(self.processes.end)
         self.folder = self.processes.folder
 
-    def backend(
-        self, name: str, *options: str, asleep: bool = True, port: int | None = None
-    ) -> Backend:
+    def backend(self, name: str) -> Backend:
         """
-        Start a demo server whose name is that of a model.  It answers when
-        this returns.
+        A demo server whose name is that of a model, asleep.
         """
-        port = port or freePort()
-        sleeping = ["--asleep"] if asleep else []
-        running = self.processes.start(
-            *(sys.executable, "-m", "llmux.demo", "--port", str(port)),
-            *("--model", name, "--admin", *sleeping, *options),
-        )
-        backend = Backend(name, port, running)
-        eventually(lambda: request(backend.url, "GET", "/demo/seen"), f"{name} answers")
-        return backend
+        return self.backends(name)[0]
 
     def backends(self, *names: str) -> list[Backend]:
         """
-        Start several, all of them asleep.
+        Several of them.
         """
-        ports = [freePort() for _ in names]
-        return [
-            self.backend(name, port=port)
-            for name, port in zip(names, ports, strict=True)
-        ]
+        return [POOL.take(name) for name in names]
 
     def configuration(self, settings: Mapping[str, object]) -> Path:
         """

@@ -87,9 +87,7 @@ class SwitchingTests(ProcessTestCase):
         """
         A stream comes event by event while it is being made, and is whole.
         """
-        stream = self.service.stream(
-            "llama", max_tokens=10, x_demo_tokens_per_second=20
-        )
+        stream = self.service.stream("llama", tokens=10, rate=20)
         self.assertEqual(stream.status, 200)
         self.assertTrue(stream.headers["content-type"].startswith("text/event-stream"))
         self.assertIn("llama:", stream.next() + stream.next())
@@ -102,9 +100,7 @@ class SwitchingTests(ProcessTestCase):
         A stream that runs when the other model is asked for ends first, and
         whole.
         """
-        stream = self.service.stream(
-            "llama", max_tokens=20, x_demo_tokens_per_second=20
-        )
+        stream = self.service.stream("llama", tokens=20, rate=20)
         stream.next()
         other = self.service.asked("mistral", max_tokens=4)
         events = stream.rest()
@@ -141,9 +137,7 @@ class SwitchingTests(ProcessTestCase):
         When a client leaves in the middle of its stream, the server is told,
         and the model can be switched.
         """
-        stream = self.service.stream(
-            "llama", max_tokens=100_000, x_demo_tokens_per_second=50
-        )
+        stream = self.service.stream("llama", tokens=100_000, rate=50)
         stream.next()
         stream.close()
         eventually(lambda: self.llama.seen()[-1]["end"] == "left", "it is told")
@@ -153,9 +147,7 @@ class SwitchingTests(ProcessTestCase):
         """
         When a client leaves while it waits, no switch happens for it.
         """
-        stream = self.service.stream(
-            "llama", max_tokens=100_000, x_demo_tokens_per_second=50
-        )
+        stream = self.service.stream("llama", tokens=100_000, rate=50)
         stream.next()
         waiting = self.service.asked("mistral")
         depth = 'llmux_request_queue_depth{model="mistral"}'
@@ -227,9 +219,7 @@ class TroubleTests(ProcessTestCase):
         that its answer is not whole, and the next one gets a whole one.
         """
         service = self.serve(self.starting())
-        stream = service.stream(
-            "llama", max_tokens=100_000, x_demo_tokens_per_second=50
-        )
+        stream = service.stream("llama", tokens=100_000, rate=50)
         stream.next()
         os.kill(self.pid("llama"), signal.SIGKILL)
         events: list[str] = []

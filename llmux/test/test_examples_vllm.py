@@ -153,7 +153,7 @@ class DemoTests(ExampleTestCase):
         """
         service = self.serveExample()
         self.assertIn("llama: ", service.chat("llama").said())
-        stream = service.stream("llama", max_tokens=30, x_demo_tokens_per_second=30)
+        stream = service.stream("llama", tokens=30, rate=30)
         self.assertEqual(stream.status, 200)
         stream.next()
         other = service.asked("qwen")
