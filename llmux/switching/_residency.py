@@ -119,6 +119,8 @@ class ResidencyCore:
     @ivar told: called with each change of state, after it.
     @ivar hookEnded: called with the end of each hook.
     @ivar failures: how often in a row the model could not be woken.
+    @ivar resting: whether the model is to be left alone for a while once it
+        is asleep.
     @ivar doubtful: what L{failures} was when the model woke, until it has
         answered a request.
     @ivar sleepFailures: how often in a row it could not be put to sleep.
@@ -135,6 +137,7 @@ class ResidencyCore:
     wokenAt: float = field(default=0.0, init=False)
     address: str = field(default="", init=False)
     failures: int = field(default=0, init=False)
+    resting: bool = field(default=False, init=False)
     doubtful: int | None = field(default=None, init=False)
     sleepFailures: int = field(default=0, init=False)
     lastError: str = field(default="", init=False)
@@ -209,7 +212,11 @@ class ResidencyCore:
 
         def ended(error: str) -> None:
             self.running = None
-            self.lastError = error if hook is not Hook.ALIVE else self.lastError
+            # What a clean-up cleans up after is what an operator wants to know.
+            if hook is Hook.WAKE or (
+                hook is Hook.SLEEP and (error or not self.resting)
+            ):
+                self.lastError = error
             self.hookEnded(
                 HookFinished(
                     call.model,
@@ -286,10 +293,14 @@ def _machine() -> TypeMachineBuilder[_Inputs, ResidencyCore]:
 
     def toWaking(inputs: _Inputs, core: ResidencyCore) -> None:
         def failed() -> None:
-            core.failures += 1
-            core.errand = Errand(Reason.RECOVER)
+            # One that was broken off has done nothing wrong.
+            if core.state is State.WAKING:
+                core.failures += 1
+                core.resting = True
+                core.errand = Errand(Reason.RECOVER)
             inputs._failed()
 
+        core.resting = False
         core.enter(State.WAKING)
         core.run(Hook.WAKE, core.failures + 1, lambda _: inputs._succeeded(), failed)
 
@@ -316,13 +327,14 @@ def _machine() -> TypeMachineBuilder[_Inputs, ResidencyCore]:
         # that could not be woken, and must not be woken in a tight circle.
         if core.doubtful is not None:
             core.failures = core.doubtful + 1
+            core.resting = True
         core.errand = Errand(Reason.RECOVER)
         core.enter(State.DRAINING)
 
     def toSleeping(inputs: _Inputs, core: ResidencyCore) -> None:
         def succeeded(_: HookResult) -> None:
             core.sleepFailures = 0
-            if core.failures and not core.halted:
+            if core.resting and not core.halted:
                 inputs._paused()
             else:
                 inputs._succeeded()

@@ -78,8 +78,10 @@ class MessageTests(SynchronousTestCase):
             (UnknownModel("m"), "no model named 'm' is configured"),
             (
                 NeverFits("m"),
-                "'m' can never be woken: it needs more than the configured "
-                "resources leave beside the pinned models",
+                (
+                    "'m' can never be woken: it needs more than the configured "
+                    "resources leave beside the pinned models"
+                ),
             ),
             (QueueFull("m"), "the queue for 'm' is full"),
             (WakeFailed("m"), "'m' could not be woken"),
