@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("-c", "--ctx-size", type=int, default=2048)
     parser.add_argument("-np", "--parallel", type=int, default=2)
     parser.add_argument("-ngl", "--n-gpu-layers", type=int, default=0)
+    parser.add_argument("-t", "--threads", type=int, default=-1)
     parser.add_argument("--slots", action="store_true", help="serve GET /slots")
     parser.add_argument(
         "--sse-ping", type=int, default=30, help="seconds between comments in a stream"
@@ -47,6 +48,7 @@ def main() -> None:
     params.n_ctx = options.ctx_size
     params.n_parallel = options.parallel
     params.n_gpu_layers = options.n_gpu_layers
+    params.cpuparams.n_threads = options.threads
     params.endpoint_slots = options.slots
     params.endpoint_metrics = True
     params.sse_ping_interval = options.sse_ping

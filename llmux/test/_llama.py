@@ -5,6 +5,7 @@ llama.cpp's real server, and models of random numbers for it.
 
 from __future__ import annotations
 
+import atexit
 import runpy
 import shutil
 import tempfile
@@ -54,17 +55,10 @@ def writeModel(path: Path, seed: int, size: str = "tiny") -> None:
     key = (path.stem, seed, size)
     if key not in _made:
         tool: dict[str, Any] = runpy.run_path(str(ROOT / "tools" / "tiny_gguf.py"))
-        made = Path(tempfile.mkdtemp(prefix="llmux-models-")) / path.name
+        folder = Path(tempfile.mkdtemp(prefix="llmux-models-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        made = folder / path.name
         tool["write"](str(made), seed, path.stem, **SIZES[size])
         _made[key] = made
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(_made[key])
-
-
-def forgetModels() -> None:
-    """
-    Remove the models that were made.
-    """
-    for made in _made.values():
-        shutil.rmtree(made.parent, ignore_errors=True)
-    _made.clear()

@@ -143,6 +143,16 @@ class SwitchingTests(ProcessTestCase):
         eventually(lambda: self.llama.seen()[-1]["end"] == "left", "it is told")
         self.assertEqual(self.service.chat("mistral").status, 200)
 
+    def test_leaveBeforeHead(self) -> None:
+        """
+        So it is when the server has not said anything yet.
+        """
+        asked = self.service.asked("llama", x_demo_delay=600)
+        eventually(self.llama.seen, "the server has the request")
+        asked.leave()
+        eventually(lambda: self.llama.seen()[-1]["end"] == "left", "it is told")
+        self.assertEqual(self.service.chat("mistral").status, 200)
+
     def test_leaveWhileQueued(self) -> None:
         """
         When a client leaves while it waits, no switch happens for it.

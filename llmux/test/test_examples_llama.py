@@ -11,7 +11,7 @@ import time
 
 from llmux.test._examples import ExampleTestCase
 from llmux.test._http import open_, request
-from llmux.test._llama import SERVER, forgetModels, needsLlama, writeModel
+from llmux.test._llama import SERVER, needsLlama, writeModel
 from llmux.test._processes import eventually, isListening
 from llmux.test._service import chat
 
@@ -35,14 +35,6 @@ class LlamaCppTests(ExampleTestCase):
         self.program(
             "llama-server", f'#!/bin/sh\nexec "{sys.executable}" "{SERVER}" "$@"\n'
         )
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """
-        Remove them.
-        """
-        forgetModels()
-        super().tearDownClass()
 
     def url(self, model: str) -> str:
         """
