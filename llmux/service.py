@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -33,6 +34,9 @@ from llmux.web._backend import Backends
 from llmux.web.exchange import Context
 from llmux.web.resource import ProxyResource
 from llmux.web.site import ProxySite
+
+#: The exit status when an address is not to be had, as in C{sysexits.h}.
+UNAVAILABLE = 69
 
 
 class CannotListen(LLMuxError):
@@ -301,6 +305,24 @@ class Program(MultiService):
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self.multiplexer.hurry)
+
+
+class TwistProgram(Program):
+    """
+    The same for C{twist}, which has a traceback for whatever goes wrong while
+    services start.
+    """
+
+    def startService(self) -> None:
+        """
+        Start, or say in a line why not, and exit.
+        """
+        try:
+            super().startService()
+        except CannotListen as error:
+            # Logging has not begun.
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(UNAVAILABLE) from None
 
 
 def endpointOf(config: Config) -> str:

@@ -95,6 +95,6 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     if reactor is None:
         from twisted.internet import reactor
-    from llmux.service import Program
+    from llmux.service import TwistProgram
 
-    return Program(options.configuration, reactor, bool(options["verbose"]))
+    return TwistProgram(options.configuration, reactor, bool(options["verbose"]))
