@@ -2,7 +2,7 @@
 Many language models behind one address, woken and put to sleep on demand.
 
 Programs that embed llmux start from L{Multiplexer}, with a configuration from
-L{load}; authors of policies from L{llmux.interfaces} and L{llmux.testing}.
+L{load}, and may serve it by a L{ProxySite}; authors of policies from L{llmux.interfaces} and L{llmux.testing}.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from llmux.service import Multiplexer
     from llmux.switching.inflight import Token
     from llmux.switching.switcher import Switcher
+    from llmux.web.site import ProxySite
 
 __all__ = [
     "Config",
     "LLMuxError",
     "Multiplexer",
+    "ProxySite",
     "Switcher",
     "Token",
     "__version__",
@@ -32,6 +34,7 @@ _HOMES = {
     "Config": "llmux.config",
     "LLMuxError": "llmux.errors",
     "Multiplexer": "llmux.service",
+    "ProxySite": "llmux.web.site",
     "Switcher": "llmux.switching.switcher",
     "Token": "llmux.switching.inflight",
     "load": "llmux.config",

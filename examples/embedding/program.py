@@ -25,9 +25,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import react
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
-from llmux import Config, LLMuxError, Multiplexer, load
+from llmux import Config, LLMuxError, Multiplexer, ProxySite, load
 
 #: The model that the batch job asks.
 JUDGE = "judge"
@@ -128,7 +128,7 @@ class Home(Resource):
         ).encode()
 
 
-def makeSite(multiplexer: Multiplexer) -> Site:
+def makeSite(multiplexer: Multiplexer, reactor: Any) -> ProxySite:
     """
     The program's pages, with llmux's among them.
     """
@@ -137,8 +137,10 @@ def makeSite(multiplexer: Multiplexer) -> Site:
     root.putChild(b"judge", Judging(multiplexer))
     # All of /v1/ is llmux's.
     root.putChild(b"v1", multiplexer.resource)
-    # Otherwise twisted.web would take forms apart before llmux sees them.
-    return Site(root, parsePOSTFormSubmission=False)
+    # A Site of twisted.web's would do.  This one bounds what clients may send
+    # and how slowly, leaves forms to the models, and keeps a model awake until
+    # the client's connection has taken the last byte.
+    return ProxySite(root, reactor, multiplexer.config.limits)
 
 
 async def main(reactor: Any, config: Config, description: str) -> None:
@@ -147,7 +149,7 @@ async def main(reactor: Any, config: Config, description: str) -> None:
     """
     multiplexer = Multiplexer(config, reactor)
     endpoint = serverFromString(reactor, description)
-    port = await endpoint.listen(makeSite(multiplexer))
+    port = await endpoint.listen(makeSite(multiplexer, reactor))
     multiplexer.startService()
 
     async def stop() -> None:

@@ -70,9 +70,8 @@ class EmbeddingTests(ExampleTestCase):
         """
         The program's pages and llmux's stand side by side.
         """
-        self.assertEqual(
-            self.home(), ["chatty: asleep, 0 in flight", "judge: asleep, 0 in flight"]
-        )
+        asleep = ["chatty: asleep, 0 in flight", "judge: asleep, 0 in flight"]
+        eventually(lambda: self.home() == asleep, "it knows what is awake")
         models = request(self.url, "GET", "/v1/models").json()["data"]
         self.assertEqual([model["id"] for model in models], ["chatty", "judge"])
         reply = request(
