@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Protocol
 
 from attrs import field, frozen
@@ -190,6 +191,7 @@ class ModelView:
     @ivar queue: those that wait for it, oldest first.  A live view: good
         while the policy decides and not to be kept.
     @ivar oldest: the first of the queue.
+    @ivar urgency: the highest priority of those in the queue.
     @ivar needs: what it holds while it is not asleep: amounts by resource.
     @ivar pinned: whether it must not be put to sleep for another.
     @ivar maxWait: how long its requests may be passed over by later ones, in
@@ -206,6 +208,7 @@ class ModelView:
     needs: Mapping[str, float]
     queue: Collection[Waiting] = ()
     oldest: Waiting | None = None
+    urgency: float = 0.0
     wokenAt: float = 0.0
     idleSince: float = 0.0
     inFlight: int = 0
@@ -279,6 +282,18 @@ class Snapshot:
     costs: ICosts
     minActive: float = 0.0
     drainTimeout: float | None = None
+
+    @cached_property
+    def movable(self) -> tuple[ModelView, ...]:
+        """
+        The models that could be put to sleep: awake, not pinned, and not on
+        their way to sleep.
+        """
+        return tuple(
+            view
+            for view in self.models.values()
+            if view.state is State.AWAKE and not view.pinned and not view.leaving
+        )
 
 
 @frozen

@@ -32,8 +32,13 @@ class FirstComeFirstServed:
             and not view.coming
         )
         recheck: float | None = None
+        # Models with the same needs need the same room.
+        rooms: dict[object, frozenset[str] | None] = {}
         for _, view in wanted:
-            victims = roomFor(snapshot, view.name)
+            needs = frozenset(view.needs.items())
+            if needs not in rooms:
+                rooms[needs] = roomFor(snapshot, view.name)
+            victims = rooms[needs]
             if victims is None:
                 continue
             early = [

@@ -28,6 +28,7 @@ class Board:
 
     @ivar places: the models by name, in the order of the configuration.
     @ivar moves: the switches under way, by target.
+    @ivar stuck: the models that could not be put to sleep, until they are.
     @ivar waiting: how many requests wait, for whatever model.
     @ivar numbers: counts arrivals.
     @ivar stopping: whether nothing new is to be begun.
@@ -52,6 +53,7 @@ class Board:
         self.places: dict[str, Place] = {}
         self.rooms = Rooms(self.total, self.places)
         self.moves: dict[str, Move] = {}
+        self.stuck: set[str] = set()
         self.numbers = count(1)
         self.waiting = 0
         self.stopping = False

@@ -41,6 +41,7 @@ class Place:
 
     @ivar needs: what it holds while it is not asleep.
     @ivar maxWait: how long its requests may be passed over, in seconds.
+    @ivar fits: whether the machine has what it needs.
     @ivar queue: what waits for it, by number.
     @ivar tokens: what it serves.
     @ivar owed: requests up to this number waited when it woke: it must serve
@@ -56,6 +57,7 @@ class Place:
     needs: Mapping[str, float]
     maxWait: float | None
     residency: Residency
+    fits: bool = True
     queue: OrderedDict[int, Waiting] = field(factory=OrderedDict, init=False)
     waiters: dict[int, Waiter] = field(factory=dict, init=False)
     tokens: set[Token] = field(factory=set, init=False)
@@ -193,6 +195,7 @@ class Place:
                 needs=self.needs,
                 queue=self.queue.values(),
                 oldest=self.oldest,
+                urgency=max(self._priorities, default=0.0),
                 wokenAt=residency.wokenAt,
                 idleSince=self.idleSince,
                 inFlight=len(self.tokens),

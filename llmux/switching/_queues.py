@@ -68,14 +68,17 @@ class Queues:
         What will not make room for anybody: models that are pinned, and
         models that again and again could not be put to sleep.
         """
-        pinned: set[str] = set()
-        stuck: set[str] = set()
-        for place in self._board.places.values():
-            if place.state.holdsResources:
-                if place.config.pin:
-                    pinned.add(place.name)
-                if place.residency.sleepFailures >= STUCK_PATIENCE:
-                    stuck.add(place.name)
+        board = self._board
+        pinned = {
+            place.name
+            for place in board.places.values()
+            if place.config.pin and place.state.holdsResources
+        }
+        stuck = {
+            name
+            for name in board.stuck
+            if board.places[name].residency.sleepFailures >= STUCK_PATIENCE
+        }
         return pinned, stuck
 
     def hopeless(
@@ -89,6 +92,8 @@ class Queues:
         if place.state is not State.ASLEEP or place.coming:
             return None
         pinned, stuck = obstacles
+        if place.fits and not pinned and not stuck:
+            return None
         if not self._board.rooms.could(place, pinned):
             return NeverFits(place.name)
         if stuck and not self._board.rooms.could(place, pinned | stuck):

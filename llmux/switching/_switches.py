@@ -72,8 +72,12 @@ class Switches:
         elif after is State.SLEEPING:
             place.stopTimers()
             place.leaving = True
-        elif not after.holdsResources or after is State.STUCK:
+        elif after is State.STUCK:
             place.leaving = place.dead = False
+            self._board.stuck.add(place.name)
+        elif not after.holdsResources:
+            place.leaving = place.dead = False
+            self._board.stuck.discard(place.name)
         if before is State.UNKNOWN:
             probed, place.probed = place.probed, None
             if probed is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from llmux.interfaces import ModelView, Snapshot, State
+from llmux.interfaces import ModelView, Snapshot
 
 #: Up to this many candidates every set is considered; beyond, sets are built
 #: greedily.
@@ -70,11 +70,8 @@ def roomFor(
     candidates = sorted(
         (
             (lost(view, snapshot), view.name, view.needs)
-            for view in snapshot.models.values()
-            if view.state is State.AWAKE
-            and not view.pinned
-            and not view.leaving
-            and view.name != target
+            for view in snapshot.movable
+            if view.name != target
             and view.name not in spare
             and any(view.needs.get(name, 0.0) > 0 for name in missing)
         ),

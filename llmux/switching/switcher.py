@@ -36,6 +36,7 @@ from llmux.switching._queues import Queues
 from llmux.switching._residency import Errand, Residency
 from llmux.switching._switches import Switches
 from llmux.switching.inflight import Token
+from llmux.switching.placement import fits
 
 #: How many models are asked at once, at the start, whether they are alive.
 PROBES = 16
@@ -68,9 +69,10 @@ class Switcher:
         self._limit: IDelayedCall | None = None
         self.costs: ICosts = self._board.costs
         for model in config.models.values():
+            needs = self._board.total if model.needs is None else model.needs
             self._board.places[model.name] = Place(
                 config=model,
-                needs=dict(self._board.total if model.needs is None else model.needs),
+                needs=dict(needs),
                 maxWait=config.policy.max_wait_secs,
                 residency=Residency(
                     model,
@@ -79,6 +81,7 @@ class Switcher:
                     self._switches.changed,
                     self._switches.hookEnded,
                 ),
+                fits=fits(needs, self._board.total),
             )
 
     def addObserver(self, observer: IObserver) -> None:

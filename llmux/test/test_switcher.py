@@ -923,7 +923,7 @@ class UnsafePolicyTests(SynchronousTestCase):
         """
         What is asleep cannot be put to sleep.
         """
-        self.assertIn("'c' is not awake", self.refused(Switch("b", {"a", "c"})))
+        self.assertIn("'c' is not awake", self.refused(Switch("b", {"c"})))
 
     def test_tooEarly(self) -> None:
         """
