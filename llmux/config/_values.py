@@ -173,11 +173,11 @@ class PolicyConfig:
             5,
         ),
     )
-    max_wait_secs: float = field(
+    max_wait_secs: float | None = field(
         default=120,
         metadata=seconds(
-            "How long a request may be passed over by requests that came later. The "
-            "drain and the switch itself come on top.",
+            "How long a request may be passed over by requests that came later; null "
+            "for no bound. The drain and the switch itself come on top.",
             30,
         ),
     )
