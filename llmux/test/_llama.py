@@ -15,7 +15,7 @@ from typing import Any
 
 from llmux.test._processes import EXAMPLES, ROOT, needsExamples, needsPrograms
 
-__all__ = ["SERVER", "needsLlama", "writeModel"]
+__all__ = ["SERVER", "forgetModels", "needsLlama", "writeModel"]
 
 #: Takes llama-server's options.
 SERVER = EXAMPLES / "llama-cpp" / "llama_server.py"
@@ -62,3 +62,12 @@ def writeModel(path: Path, seed: int, size: str = "tiny") -> None:
         _made[key] = made
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(_made[key])
+
+
+def forgetModels() -> None:
+    """
+    Remove the models that were made, rather than when the process ends.
+    """
+    for made in _made.values():
+        shutil.rmtree(made.parent, ignore_errors=True)
+    _made.clear()
