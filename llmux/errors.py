@@ -132,6 +132,33 @@ class WakeFailed(LLMuxError):
 
 
 @frozen
+class SleepFailed(LLMuxError):
+    """
+    A model could not be put to sleep: it still holds what it needs.
+    """
+
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.model!r} could not be put to sleep"
+
+
+@frozen
+class Conflict(LLMuxError):
+    """
+    What an operator asks for cannot be done to a model as it is now.
+
+    @ivar why: what is in the way.
+    """
+
+    model: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.model!r} {self.why}"
+
+
+@frozen
 class WaitedTooLong(LLMuxError):
     """
     A request waited for its model for longer than C{request_timeout_secs}.

@@ -50,6 +50,8 @@ class Place:
     @ivar leaving: whether it is on its way to sleep.
     @ivar dead: whether it was found dead: what is in flight is lost, and
         nothing new may go there.
+    @ivar sleepers: fire when it sleeps, or fail when it cannot be put to
+        sleep.
     @ivar probed: fires when it is known whether it is awake at the start.
     """
 
@@ -69,6 +71,7 @@ class Place:
     drainTimer: IDelayedCall | None = field(default=None, init=False)
     idleTimer: IDelayedCall | None = field(default=None, init=False)
     probed: Deferred[None] | None = field(default=None, init=False)
+    sleepers: list[Deferred[None]] = field(factory=list, init=False)
     _view: ModelView | None = field(default=None, init=False)
     _priorities: dict[float, int] = field(factory=dict, init=False)
 

@@ -6,6 +6,7 @@ and idleness.
 
 from __future__ import annotations
 
+from llmux.errors import Conflict, SleepFailed
 from llmux.interfaces import (
     Hook,
     HookFinished,
@@ -78,6 +79,8 @@ class Switches:
         elif not after.holdsResources:
             place.leaving = place.dead = False
             self._board.stuck.discard(place.name)
+        if not after.holdsResources or after in (State.AWAKE, State.STUCK):
+            self._tellSleepers(place)
         if before is State.UNKNOWN:
             probed, place.probed = place.probed, None
             if probed is not None:
@@ -97,6 +100,16 @@ class Switches:
             self._queues.dismissAll(
                 place, "wake_failed", self._queues.wakeFailed(place)
             )
+
+    def _tellSleepers(self, place: Place) -> None:
+        sleepers, place.sleepers = place.sleepers, []
+        for slept in sleepers:
+            if not place.state.holdsResources:
+                slept.callback(None)
+            elif place.state is State.STUCK:
+                slept.errback(SleepFailed(place.name))
+            else:
+                slept.errback(Conflict(place.name, "went on serving"))
 
     def begin(self, decision: Switch) -> None:
         target = self._board.places[decision.target]

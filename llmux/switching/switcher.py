@@ -18,7 +18,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.config import Config
-from llmux.errors import LLMuxError, ShuttingDown
+from llmux.errors import (
+    Conflict,
+    LLMuxError,
+    ShuttingDown,
+    SleepFailed,
+    UnknownModel,
+)
 from llmux.interfaces import (
     ICosts,
     IHookRunner,
@@ -216,6 +222,54 @@ class Switcher:
         @return: fires when it is awake; fails as L{acquire} does.
         """
         return self.acquire(model, reason=reason).addCallback(Token.release)
+
+    def sleep(self, model: str, drain: bool = False) -> Deferred[None]:
+        """
+        Put a model to sleep, as an operator may.  Requests that come
+        meanwhile wait, and wake it again.
+
+        @param drain: whether to let what is in flight end first, rather than
+            to refuse.
+        @return: fires when it sleeps, at once if it does already; fails with
+            L{UnknownModel}, with L{Conflict} if it is pinned, serving or just
+            being woken or asked, and with L{SleepFailed}.
+        """
+        place = self._board.places.get(model)
+        if place is None:
+            return fail(UnknownModel(model))
+        state = place.state
+        if not state.holdsResources:
+            return succeed(None)
+        if state is State.STUCK:
+            return fail(SleepFailed(model))
+        if state is State.AWAKE and not place.leaving:
+            if place.config.pin:
+                return fail(Conflict(model, "is pinned"))
+            if place.tokens and not drain:
+                return fail(Conflict(model, "is serving requests"))
+        elif state not in (State.AWAKE, State.DRAINING, State.SLEEPING):
+            return fail(Conflict(model, f"is {state.value}"))
+        slept: Deferred[None] = Deferred()
+        place.sleepers.append(slept)
+        if place.serving:
+            self._switches.drain(place, Errand(Reason.OPERATOR))
+            self._board.settle()
+        return slept
+
+    def clear(self, model: str) -> None:
+        """
+        Take an operator's word that a model, which could not be put to sleep,
+        holds nothing any more.
+
+        @raise UnknownModel: there is none of that name.
+        @raise Conflict: it is not stuck.
+        """
+        place = self._board.places.get(model)
+        if place is None:
+            raise UnknownModel(model)
+        if place.state is not State.STUCK:
+            raise Conflict(model, f"is {place.state.value}, not stuck")
+        place.residency.clear()
 
     def snapshot(self) -> Snapshot:
         """

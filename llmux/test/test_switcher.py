@@ -13,9 +13,11 @@ from zope.interface import implementer
 
 from llmux.config import PolicyConfig
 from llmux.errors import (
+    Conflict,
     NeverFits,
     QueueFull,
     ShuttingDown,
+    SleepFailed,
     UnknownModel,
     WaitedTooLong,
     WakeFailed,
@@ -643,6 +645,80 @@ class IdleTests(SwitcherTestCase):
         self.build(models={"a": {"ttl_secs": 60}}, awake=("a",))
         self.clock.advance(60)
         self.assertIs(self.state("a"), State.SLEEPING)
+
+
+class OperatorTests(SwitcherTestCase):
+    """
+    What an operator asks for.
+    """
+
+    def test_wake(self) -> None:
+        """
+        A model is woken without a request, and serves.
+        """
+        woken = self.switcher.wake("a")
+        self.assertIs(self.hooks.calls[-1].reason, Reason.OPERATOR)
+        self.hooks.finish("a")
+        self.successResultOf(woken)
+        self.assertEqual(self.switcher.snapshot().models["a"].inFlight, 0)
+
+    def test_sleep(self) -> None:
+        """
+        A model is put to sleep, and the next request wakes it again.
+        """
+        self.awake("a").release()
+        slept = self.switcher.sleep("a")
+        again = self.switcher.acquire("a")
+        self.assertNoResult(slept)
+        self.hooks.finish("a")
+        self.successResultOf(slept)
+        self.hooks.finish("a")
+        self.successResultOf(again)
+
+    def test_sleepBusy(self) -> None:
+        """
+        One that serves is left alone, unless it may finish first.
+        """
+        token = self.awake("a")
+        self.failureResultOf(self.switcher.sleep("a"), Conflict)
+        self.assertIs(self.state("a"), State.AWAKE)
+        slept = self.switcher.sleep("a", drain=True)
+        token.release()
+        self.hooks.finish("a")
+        self.successResultOf(slept)
+
+    def test_sleepPinned(self) -> None:
+        """
+        So is one that is pinned.
+        """
+        self.build(models={"a": {"pin": True}}, awake=("a",))
+        self.failureResultOf(self.switcher.sleep("a"), Conflict)
+
+    def test_sleepAsleep(self) -> None:
+        """
+        One that sleeps is no trouble; one that is being woken is not stopped;
+        an unknown one is an error.
+        """
+        self.successResultOf(self.switcher.sleep("a"))
+        self.switcher.acquire("a")
+        self.failureResultOf(self.switcher.sleep("a"), Conflict)
+        self.failureResultOf(self.switcher.sleep("nobody"), UnknownModel)
+
+    def test_clear(self) -> None:
+        """
+        One that could not be put to sleep is free on an operator's word.
+        """
+        self.awake("a").release()
+        slept = self.switcher.sleep("a")
+        ready = self.switcher.acquire("b")
+        self.hooks.fail("a")
+        self.failureResultOf(slept, SleepFailed)
+        self.failureResultOf(self.switcher.sleep("a"), SleepFailed)
+        self.switcher.clear("a")
+        self.hooks.finish("b")
+        self.successResultOf(ready)
+        self.assertRaises(Conflict, self.switcher.clear, "a")
+        self.assertRaises(UnknownModel, self.switcher.clear, "nobody")
 
 
 class ResourceTests(SwitcherTestCase):
