@@ -141,6 +141,9 @@ class AddressFiles:
 
     _folder: str | None = field(default=None, init=False)
     _numbers: Iterator[int] = field(factory=count, init=False, repr=False)
+    _removal: finalize[..., AddressFiles] | None = field(
+        default=None, init=False, repr=False
+    )
 
     def make(self) -> AddressFile:
         """
@@ -152,8 +155,19 @@ class AddressFiles:
         # has the name may be a stranger's.
         if self._folder is None or not _isOurs(self._folder):
             self._folder = tempfile.mkdtemp(prefix="llmux-")
-            finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            self._removal = finalize(
+                self, shutil.rmtree, self._folder, ignore_errors=True
+            )
         return AddressFile(os.path.join(self._folder, str(next(self._numbers))))
+
+    def remove(self) -> None:
+        """
+        Remove the folder now: a process that ends by a signal, as llmux does,
+        does not get to do what is left for its end.
+        """
+        self._folder = None
+        if self._removal is not None:
+            self._removal()
 
 
 def _isOurs(folder: str) -> bool:

@@ -191,8 +191,9 @@ class ShellHooks:
 
     def closePipes(self) -> None:
         """
-        Listen no longer to what hooks have left running.
+        Listen no longer to what hooks have left running, and leave no files.
         """
+        self._files.remove()
         for processes in tuple(self._leftovers.values()):
             for process in tuple(processes):
                 process.closePipes()

@@ -50,6 +50,19 @@ class ShutdownTests(ProcessTestCase):
             self.assertEqual(backend.state(), "awake")
             self.assertNotIn("sleep llama", service.hooksRun())
 
+    def test_noFiles(self) -> None:
+        """
+        Nothing is left in the temporary folder.
+        """
+        place = self.folder / "temporary"
+        place.mkdir()
+        settings = self.settings(self.backend("llama"))
+        service = self.serve(settings, environment={"TMPDIR": str(place)})
+        self.assertEqual(service.chat("llama").status, 200)
+        self.assertNotEqual(list(place.iterdir()), [])
+        service.stop()
+        self.assertEqual(list(place.iterdir()), [])
+
     def test_stream(self) -> None:
         """
         On SIGTERM a stream that runs is finished, and nobody new is let in.

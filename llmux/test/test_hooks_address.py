@@ -104,6 +104,20 @@ class AddressFileTests(SynchronousTestCase):
         self.assertNotEqual(other, self.file)
         self.assertEqual(os.path.dirname(other.path), os.path.dirname(self.file.path))
 
+    def test_remove(self) -> None:
+        """
+        The folder goes when it is said to, once or more often, and there is
+        another if a run needs one after that.
+        """
+        folder = os.path.dirname(self.file.path)
+        self.files.remove()
+        self.files.remove()
+        self.assertFalse(os.path.exists(folder))
+        again = os.path.dirname(self.files.make().path)
+        self.assertTrue(os.path.isdir(again))
+        self.files.remove()
+        self.assertFalse(os.path.exists(again))
+
     def test_cleanedUp(self) -> None:
         """
         The folder goes when nobody needs it any more.
