@@ -104,7 +104,7 @@ class AddressFileTests(SynchronousTestCase):
         self.assertNotEqual(other, self.file)
         self.assertEqual(os.path.dirname(other.path), os.path.dirname(self.file.path))
 
-    def test_remove(self) -> None:
+    def test_removeFolder(self) -> None:
         """
         The folder goes when it is said to, once or more often, and there is
         another if a run needs one after that.
