@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 from attrs import define, field, has
 
 from llmux.config._keys import Entry, entries
-from llmux.config._texts import badName, shown, within
+from llmux.config._texts import badName, nearest, shown, within
 from llmux.config._tree import Item, Node
 from llmux.errors import Problem
 
@@ -26,10 +25,9 @@ __all__ = ()
 
 #: Problems after which no more suggestions are thought about.
 _PATIENCE = 100
-#: Characters of the longest key for which a suggestion is thought about.
-_WORTHWHILE = 40
 
-_REFERENCE = re.compile(r"\$\{env:([^}]*)\}")
+# No $ in it, so that what is never closed is not looked through again and again.
+_REFERENCE = re.compile(r"\$\{env:([^$}]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _Section = TypeVar("_Section")
@@ -111,8 +109,8 @@ class Builder:
         Note that there is no such key, and what may have been meant.
         """
         what = "unknown key"
-        if len(self.problems) < _PATIENCE and len(name) <= _WORTHWHILE:
-            near = get_close_matches(name, entries(kind), 1)
+        if len(self.problems) < _PATIENCE:
+            near = nearest(name, entries(kind))
             homes = [
                 section
                 for section, entry in entries(kind).items()
@@ -120,8 +118,8 @@ class Builder:
             ]
             if near:
                 # What is missing there is no reason for a problem of its own.
-                self.flawed.add(near[0])
-                what += f', did you mean "{near[0]}"?'
+                self.flawed.add(near)
+                what += f', did you mean "{near}"?'
             elif homes:
                 what += f', it belongs in "{homes[0]}"'
             else:

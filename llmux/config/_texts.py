@@ -9,12 +9,19 @@ Also how texts of others are shown in messages: short, and on one line.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 __all__ = ()
 
 #: Characters that a name may have.
 LONGEST_NAME = 256
+
+#: Characters of the longest name for which a better one is looked for.
+_WORTHWHILE = 40
+#: How many names there may be to look among.
+_FEW = 100
 
 #: What can stand in an address: no spaces, no control characters.
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -109,6 +116,17 @@ def badEndpoint(description: str) -> str:
         ):
             return f"needs a port from 0 to 65535 after {kind}:"
     return ""
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """
+    The one of several names that may have been meant by another, or the empty
+    string.
+    """
+    # To compare many or long ones takes long.
+    if len(name) > _WORTHWHILE or len(names) > _FEW:
+        return ""
+    return next(iter(get_close_matches(name, names, 1)), "")
 
 
 def shown(text: str, most: int = 60) -> str:

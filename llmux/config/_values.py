@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any
 
 from attrs import Factory, field, frozen
 
@@ -20,16 +20,11 @@ from llmux.config._texts import badEndpoint, badHook, badHost, badName, badURL
 
 __all__ = ()
 
-_Value = TypeVar("_Value")
-
-
-def _readOnly(mapping: Mapping[str, _Value]) -> Mapping[str, _Value]:
+def _readOnly(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 
 
-def _readOnlyOrNone(
-    mapping: Mapping[str, _Value] | None,
-) -> Mapping[str, _Value] | None:
+def _readOnlyOrNone(mapping: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return None if mapping is None else _readOnly(mapping)
 
 
@@ -415,6 +410,16 @@ class Config:
             ["tcp:3000:interface=127.0.0.1", "unix:/run/llmux.sock"],
             complaint=badEndpoint,
             default="``port`` on ``host``",
+        ),
+    )
+    alive_interval_secs: float = field(
+        default=30,
+        metadata=seconds(
+            "How often a model that is awake and serves nothing is asked whether it "
+            "is alive; 0 for never. It has to fail twice in a row, and is then put "
+            "to sleep, so that its next request wakes it again.",
+            60,
+            low=0,
         ),
     )
     on_exit: str = field(

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 
 from attrs import define
 
 from llmux.config._build import Builder
-from llmux.config._texts import shown, within
+from llmux.config._texts import nearest, shown, within
 from llmux.config._tree import Node
 from llmux.config._values import Config, ModelConfig
 
@@ -20,6 +19,9 @@ __all__ = ()
 
 #: Tolerance for sums of amounts.
 _EPSILON = 1e-9
+
+#: How many names are listed in a message at most.
+_SOME = 10
 
 #: The path of a program, with or without plain arguments: no character that
 #: means anything to a shell.
@@ -110,15 +112,14 @@ class Checks:
             for name in model.needs or ():
                 if name in resources:
                     continue
-                near = get_close_matches(name, resources, 1)
+                near = nearest(name, resources)
                 if not resources:
                     what = 'there are no "resources" in this file; add them'
                 elif near:
-                    what = f'no such resource, did you mean "{shown(near[0])}"?'
+                    what = f'no such resource, did you mean "{shown(near)}"?'
                 else:
-                    what = "no such resource; there are: " + ", ".join(
-                        shown(one) for one in resources
-                    )
+                    some = ", ".join(shown(one) for one in list(resources)[:_SOME])
+                    what = f"no such resource; there are: {some}"
                 if "resources" not in self.builder.flawed:
                     self._problem(["models", model.name, "needs", name], what)
 
@@ -206,7 +207,8 @@ def _lacking(
     Why a model can never be woken.
     """
     names = ", ".join(
-        f'"{shown(other.name)}"' for other in pinned if other is not model
+        f'"{shown(other.name)}"'
+        for other in [one for one in pinned if one is not model][:_SOME]
     )
     if not name:
         return (

@@ -32,6 +32,7 @@ class Board:
     @ivar waiting: how many requests wait, for whatever model.
     @ivar numbers: counts arrivals.
     @ivar stopping: whether nothing new is to be begun.
+    @ivar idles: told of each model that has nothing to serve any more.
     @ivar round: does all that can be done now, once.
     """
 
@@ -57,6 +58,7 @@ class Board:
         self.numbers = count(1)
         self.waiting = 0
         self.stopping = False
+        self.idles: Callable[[Place], None] = lambda place: None
         self.round: Callable[[], None] = lambda: None
         self._settling = False
         self._unsettled = False

@@ -70,6 +70,7 @@ class Place:
     dead: bool = field(default=False, init=False)
     drainTimer: IDelayedCall | None = field(default=None, init=False)
     idleTimer: IDelayedCall | None = field(default=None, init=False)
+    watchTimer: IDelayedCall | None = field(default=None, init=False)
     probed: Deferred[None] | None = field(default=None, init=False)
     sleepers: list[Deferred[None]] = field(factory=list, init=False)
     _view: ModelView | None = field(default=None, init=False)
@@ -213,19 +214,11 @@ class Place:
             )
         return self._view
 
-    def stopIdling(self) -> None:
-        """
-        Forget that it is idle, if it is.
-        """
-        timer, self.idleTimer = self.idleTimer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
     def stopTimers(self) -> None:
         """
         Forget what was to happen to the model later.
         """
-        for timer in (self.drainTimer, self.idleTimer):
+        for timer in (self.drainTimer, self.idleTimer, self.watchTimer):
             if timer is not None and timer.active():
                 timer.cancel()
-        self.drainTimer = self.idleTimer = None
+        self.drainTimer = self.idleTimer = self.watchTimer = None

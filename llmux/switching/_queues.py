@@ -138,7 +138,6 @@ class Queues:
             )
         place.enqueue(waiter, first)
         self._board.waiting += 1
-        place.stopIdling()
         self._board.notify(RequestQueued(place.name, len(place.queue)))
         self._board.settle()
         return waiter.ready
@@ -190,8 +189,6 @@ class Queues:
         )
         place.tokens.add(token)
         place.touch()
-        if place.idleTimer is not None:
-            place.stopIdling()
         self._board.notify(
             RequestGranted(
                 place.name, now - arrived, len(place.queue), len(place.tokens)
@@ -228,14 +225,10 @@ class Queues:
         )
         if place.queue:
             self.serve(place)
-        if (
-            self._board.waiting
-            or place.leaving
-            or place.dead
-            or self._board.stopping
-            or (place.config.ttl_secs is not None and not place.tokens)
-        ):
+        if self._board.waiting or place.leaving or place.dead or self._board.stopping:
             self._board.settle()
+        elif not place.tokens:
+            self._board.idles(place)
 
     def _answered(self, token: Token) -> None:
         self._board.places[token.model].residency.answered()

@@ -124,6 +124,8 @@ class ResidencyCore:
     @ivar doubtful: what L{failures} was when the model woke, until it has
         answered a request.
     @ivar sleepFailures: how often in a row it could not be put to sleep.
+    @ivar doubts: how often in a row C{alive} has failed while it was awake.
+    @ivar patience: how often it may.
     """
 
     config: ModelConfig
@@ -140,6 +142,8 @@ class ResidencyCore:
     resting: bool = field(default=False, init=False)
     doubtful: int | None = field(default=None, init=False)
     sleepFailures: int = field(default=0, init=False)
+    doubts: int = field(default=0, init=False)
+    patience: int = field(default=1, init=False)
     lastError: str = field(default="", init=False)
     retryAt: float | None = field(default=None, init=False)
     halted: bool = field(default=False, init=False)
@@ -311,13 +315,27 @@ def _machine() -> TypeMachineBuilder[_Inputs, ResidencyCore]:
     def toAwake(inputs: _Inputs, core: ResidencyCore) -> None:
         if core.state in (State.WAKING, State.UNKNOWN):
             core.wokenAt = core.clock.seconds()
-            core.doubtful, core.failures = core.failures, 0
+            # One that was found awake has proved itself by its C{alive}.
+            woken = core.state is State.WAKING
+            core.doubtful = core.failures if woken else None
+            core.failures = core.doubts = 0
         core.enter(State.AWAKE)
 
     def toChecking(inputs: _Inputs, core: ResidencyCore) -> None:
+        def alive(_: HookResult) -> None:
+            core.doubts = 0
+            inputs._succeeded()
+
+        def failed() -> None:
+            core.doubts += 1
+            if core.doubts < core.patience:
+                inputs._succeeded()
+            else:
+                inputs._failed()
+
         core.errand = Errand(Reason.RECOVER)
         core.enter(State.CHECKING)
-        core.run(Hook.ALIVE, 1, lambda _: inputs._succeeded(), inputs._failed)
+        core.run(Hook.ALIVE, core.doubts + 1, alive, failed)
 
     def toDraining(inputs: _Inputs, core: ResidencyCore) -> None:
         core.enter(State.DRAINING)
@@ -325,7 +343,8 @@ def _machine() -> TypeMachineBuilder[_Inputs, ResidencyCore]:
     def toFailing(inputs: _Inputs, core: ResidencyCore) -> None:
         # One that dies before it has answered anything is no better than one
         # that could not be woken, and must not be woken in a tight circle.
-        if core.doubtful is not None:
+        young = core.clock.seconds() - core.wokenAt < LONGEST_PAUSE
+        if core.doubtful is not None and young:
             core.failures = core.doubtful + 1
             core.resting = True
         core.errand = Errand(Reason.RECOVER)
@@ -526,10 +545,21 @@ class Residency:
         """
         self._core.act(self._machine.sleep)
 
-    def check(self) -> None:
+    @property
+    def doubts(self) -> int:
+        """
+        How often in a row it has not said that it is alive.
+        """
+        return self._core.doubts
+
+    def check(self, patience: int = 1) -> None:
         """
         Ask whether it is alive; it must be C{AWAKE}.
+
+        @param patience: how often in a row it may fail to say so before it is
+            taken for dead.
         """
+        self._core.patience = patience
         self._core.act(self._machine.check)
 
     def clear(self) -> None:

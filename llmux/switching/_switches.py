@@ -27,6 +27,13 @@ from llmux.switching._residency import Errand
 #: notice, in seconds.
 DEAD_GRACE = 5.0
 
+#: How often in a row a model that nobody complained of may fail to say that it
+#: is alive before it is taken for dead.
+ALIVE_PATIENCE = 2
+
+#: After how many seconds it is asked again when it has not said so.
+SECOND_LOOK = 5.0
+
 
 class Switches:
     """
@@ -36,6 +43,7 @@ class Switches:
     def __init__(self, board: Board, queues: Queues) -> None:
         self._board = board
         self._queues = queues
+        board.idles = self.startIdling
 
     def hookEnded(self, event: HookFinished) -> None:
         if not event.error:
@@ -129,7 +137,6 @@ class Switches:
         Take a model out of service, with a view to sleep.
         """
         policy = self._board.config.policy
-        place.stopIdling()
         place.leaving = True
         place.touch()
         place.residency.drain(errand)
@@ -207,18 +214,38 @@ class Switches:
             move.target.residency.wake(Errand(move.reason, move.peer))
 
     def startIdling(self, place: Place) -> None:
+        """
+        A model serves nothing: see to it that it does not stay awake for too
+        long, and that it stays alive.
+        """
+        if self._board.stopping or not place.serving:
+            return
+        clock = self._board.clock
         ttl = place.config.ttl_secs
-        if ttl is None or place.idleTimer is not None or not place.serving:
-            return
-        if self._board.stopping:
-            return
-        left = place.idleSince + ttl - self._board.clock.seconds()
-        place.idleTimer = self._board.clock.callLater(
-            max(0.0, left), self._idledTooLong, place
-        )
+        if ttl is not None and place.idleTimer is None:
+            left = place.idleSince + ttl - clock.seconds()
+            place.idleTimer = clock.callLater(max(0.0, left), self._idledTooLong, place)
+        interval = self._board.config.alive_interval_secs
+        if interval > 0 and place.watchTimer is None:
+            if place.residency.doubts:
+                interval = min(interval, SECOND_LOOK)
+            place.watchTimer = clock.callLater(interval, self._watch, place)
+
+    def _watch(self, place: Place) -> None:
+        place.watchTimer = None
+        # One that serves shows by that whether it is alive.
+        if place.serving and not place.tokens:
+            place.residency.check(ALIVE_PATIENCE)
 
     def _idledTooLong(self, place: Place) -> None:
+        # The timer is not stopped by each request, which would be work for
+        # each: it may be that the model has served meanwhile.
         place.idleTimer = None
-        if place.serving and not place.tokens and not place.queue:
-            self.drain(place, Errand(Reason.TTL))
-            self._board.settle()
+        if not place.serving or place.tokens or place.queue:
+            return
+        ttl = place.config.ttl_secs
+        if ttl is not None and self._board.clock.seconds() - place.idleSince < ttl:
+            self.startIdling(place)
+            return
+        self.drain(place, Errand(Reason.TTL))
+        self._board.settle()

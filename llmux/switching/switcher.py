@@ -40,7 +40,7 @@ from llmux.switching._choice import Choice
 from llmux.switching._place import Place
 from llmux.switching._queues import Queues
 from llmux.switching._residency import Errand, Residency
-from llmux.switching._switches import Switches
+from llmux.switching._switches import ALIVE_PATIENCE, Switches
 from llmux.switching.inflight import Token
 from llmux.switching.placement import fits
 
@@ -214,6 +214,15 @@ class Switcher:
         ready = self._queues.enqueue(place, waiting, first=True)
         token.release()
         return ready
+
+    def suspect(self, model: str) -> None:
+        """
+        Have a model asked whether it is alive, because it does not answer.
+        What is in flight to it goes on meanwhile; new requests wait.
+        """
+        place = self._board.places[model]
+        if place.serving and not self._board.stopping:
+            place.residency.check(ALIVE_PATIENCE)
 
     def wake(self, model: str, reason: Reason = Reason.OPERATOR) -> Deferred[None]:
         """

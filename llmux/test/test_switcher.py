@@ -60,6 +60,7 @@ class SwitcherTestCase(SynchronousTestCase):
         """
         Start a switcher.
         """
+        settings.setdefault("alive_interval_secs", 0)
         settings.setdefault("policy", self.policy(max_wait_secs=None))
         self.hooks.awake = set(awake)
         self.switcher = Switcher(
@@ -719,6 +720,91 @@ class OperatorTests(SwitcherTestCase):
         self.successResultOf(ready)
         self.assertRaises(Conflict, self.switcher.clear, "a")
         self.assertRaises(UnknownModel, self.switcher.clear, "nobody")
+
+
+class LivenessTests(SwitcherTestCase):
+    """
+    Models that die, or hang, while nobody looks.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.build(alive_interval_secs=30)
+
+    def asked(self) -> int:
+        """
+        How often a model was asked since the start.
+        """
+        return sum(call.hook is Hook.ALIVE for call in self.hooks.calls) - 2
+
+    def test_idle(self) -> None:
+        """
+        A model that serves nothing is asked now and then, and goes on.
+        """
+        self.awake("a").release()
+        before = self.asked()
+        self.clock.pump([1.0] * 95)
+        self.assertEqual(self.asked() - before, 3)
+        self.assertIs(self.state("a"), State.AWAKE)
+
+    def test_busy(self) -> None:
+        """
+        One that serves is not.
+        """
+        self.awake("a")
+        before = self.asked()
+        self.clock.pump([1.0] * 95)
+        self.assertEqual(self.asked(), before)
+
+    def test_dead(self) -> None:
+        """
+        One that twice does not say that it is alive is put to sleep, and its
+        next request wakes it.
+        """
+        token = self.awake("a")
+        token.answered()
+        token.release()
+        self.hooks.awake.clear()
+        self.clock.pump([1.0] * 31)
+        self.assertIs(self.state("a"), State.AWAKE)
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.hooks.ran[-1], ("a", "sleep"))
+        self.hooks.finish("a")
+        ready = self.switcher.acquire("a")
+        self.hooks.finish("a")
+        self.successResultOf(ready)
+
+    def test_onceIsNotEnough(self) -> None:
+        """
+        One that recovers in between goes on.
+        """
+        self.awake("a").release()
+        self.hooks.awake.clear()
+        self.clock.pump([1.0] * 31)
+        self.hooks.awake.add("a")
+        self.clock.pump([1.0] * 40)
+        self.hooks.awake.clear()
+        self.clock.pump([1.0] * 27)
+        self.assertIs(self.state("a"), State.AWAKE)
+
+    def test_suspect(self) -> None:
+        """
+        One that does not answer is asked at once.
+        """
+        self.awake("a")
+        before = self.asked()
+        self.switcher.suspect("a")
+        self.assertEqual(self.asked(), before + 1)
+        self.switcher.suspect("b")
+        self.assertEqual(self.asked(), before + 1)
+
+    def test_never(self) -> None:
+        """
+        With C{alive_interval_secs: 0} nobody is asked.
+        """
+        self.build(alive_interval_secs=0)
+        self.awake("a").release()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class ResourceTests(SwitcherTestCase):
