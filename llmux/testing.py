@@ -45,7 +45,8 @@ def makeConfig(
     **settings: Any,
 ) -> Config:
     """
-    A configuration with models that nobody could really run.
+    A configuration with models that nobody could really run.  Unless the
+    settings say so, they are not asked now and then whether they are alive.
 
     @param names: the models' names; their ports count up from 8001.
     @param policy: the policy's settings.
@@ -53,6 +54,7 @@ def makeConfig(
     @param models: settings of single models, by name.
     @param settings: other settings of L{Config}.
     """
+    settings.setdefault("alive_interval_secs", 0)
     special = dict(models or {})
     made = {
         name: ModelConfig(

@@ -268,6 +268,9 @@ class Exchange:
             )
         relay = self._relay
         self._letGo()
+        if isinstance(error, BackendError):
+            # Perhaps it has died; then the next request shall not find out.
+            self._context.switcher.suspect(error.model)
         if self._status is not None:
             # Too late for a status.
             last = b""
