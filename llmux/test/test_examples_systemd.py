@@ -74,7 +74,7 @@ class UnitTests(ExampleTestCase):
         mine = [line for line in done.stderr.splitlines() if "llmux" in line]
         self.assertEqual((done.returncode, mine), (0, []))
 
-    test_verify.skip = needsPrograms("systemd-analyze")  # type: ignore[attr-defined]
+    test_verify.skip = needsExamples() or needsPrograms("systemd-analyze")  # type: ignore[attr-defined]
 
     def test_agree(self) -> None:
         """
@@ -141,7 +141,7 @@ class ActivationTests(ExampleTestCase):
         reply = request(url, "POST", "/v1/chat/completions", chat("llama"))
         self.assertIn("llama: ", reply.said())
 
-    test_activate.skip = needsPrograms(  # type: ignore[attr-defined]
+    test_activate.skip = needsExamples() or needsPrograms(  # type: ignore[attr-defined]
         "systemd-socket-activate"
     )
 
