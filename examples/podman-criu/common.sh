@@ -72,15 +72,22 @@ processes() {
         sort -u
 }
 
-# Removes the container, its processes and its checkpoint, or fails.
+# Removes the container, its processes and its checkpoint, or fails. It is never
+# one that serves well, so nothing is asked to end in its own time.
 remove() {
+    id=$(podman container inspect --format '{{.Id}}' "$name" 2>/dev/null)
     strays=$(processes)
-    podman rm --force --time 5 "$name" >/dev/null
-    now=$(state) || exit 1
-    [ "$now" = absent ] || die "cannot be removed; see: podman rm --force $name"
     for pid in $strays; do
         kill -KILL "$pid" 2>/dev/null
     done
+    # A CRIU that is killed leaves a mount among the files to be removed.
+    if [ -n "$id" ]; then
+        grep -o "/[^ ]*$id/[^ ]*/\.criu\.[^ ]*" /proc/self/mounts | sort -r |
+            while read -r mount; do umount "$mount"; done
+    fi
+    podman rm --force --time 0 "$name" >/dev/null
+    now=$(state) || exit 1
+    [ "$now" = absent ] || die "cannot be removed; see: podman rm --force $name"
     for pid in $strays; do
         tries=50
         while kill -0 "$pid" 2>/dev/null; do
@@ -91,11 +98,15 @@ remove() {
     done
 }
 
-# A checkpoint or restore that is cut short leaves ruins, so it is not killed
-# together with the hook: it ends by itself, and the next hook waits for it
-# (podman lets nobody else at the container meanwhile).
+# Runs a checkpoint or restore. It would leave ruins if it were cut short, so it
+# is not killed together with the hook: it ends by itself, and the next hook
+# waits for it (podman lets nobody else at the container meanwhile). But it has a
+# limit: CRIU can wait for ever, for instance for the rest of a damaged file.
+# $1: seconds.
 uncut() {
-    setsid --wait "$@" >/dev/null
+    limit=$1
+    shift
+    setsid --wait timeout --signal=KILL "$limit" "$@" >/dev/null
 }
 
 # Waits until /health answers, but not for a container that has stopped.

@@ -32,11 +32,10 @@ arguments() {
     esac
 }
 
-# Seconds until /health must answer: after a cold start, after a restore, and
-# from a container that is found running but does not answer.
-cold_secs=600
-restore_secs=60
+# Seconds that a checkpoint and a restore may take, and then /health to answer;
+# for /health after a cold start; and from a container that is found running but
+# does not answer. Below llmux's own timeouts, so that there is time to clean up.
+checkpoint_secs=240
+restore_secs=120
+cold_secs=1200
 found_secs=30
-
-# Without root: let sudo run podman (checkpoints need the root's containers).
-# podman() { sudo --non-interactive podman "$@"; }

@@ -9,7 +9,7 @@ now=$(state) || exit 1
 
 if [ "$now" = running ] && healthy; then
     # --keep leaves CRIU's log, for when something goes wrong.
-    if uncut podman container checkpoint --keep "$name"; then
+    if uncut "$checkpoint_secs" podman container checkpoint --keep "$name"; then
         now=$(state) || exit 1
         [ "$now" = checkpointed ] && ! healthy && exit 0
     fi

@@ -30,7 +30,8 @@ elif [ "$now" = checkpointed ]; then
     # The checkpoint is used up: a second restore would bring back the past.
     if ! up_to_date; then
         say "has a checkpoint of other settings or an older image"
-    elif uncut podman container restore "$name" && ready "$restore_secs"; then
+    elif uncut "$restore_secs" podman container restore "$name" &&
+        ready "$restore_secs"; then
         exit 0
     else
         say "cannot be restored"

@@ -1,6 +1,6 @@
 """
 Tests of the scripts in C{examples/podman-criu}, with a fake C{podman} and a
-fake C{curl} that record how they are called.  L{llmux.test.test_real_podman}
+fake C{curl} that record how they are called.  L{llmux.test.test_examples_podman_real}
 runs the same scripts with the real ones.
 """
 
@@ -143,7 +143,7 @@ class HookTestCase(SynchronousTestCase):
         """
         How long the hooks wait for C{/health}, at most.
         """
-        limits = ("cold_secs", "restore_secs", "found_secs")
+        limits = ("checkpoint_secs", "restore_secs", "cold_secs", "found_secs")
         self.put("limits", "\n".join(f"{name}={seconds}" for name in limits))
 
     @property
@@ -624,15 +624,3 @@ class OtherScriptTests(HookTestCase):
             self.assertIn(
                 f" --model={self.model} --host=127.0.0.1 --port=8001 --", calls
             )
-
-    def test_shellcheck(self) -> None:
-        """
-        Shellcheck finds nothing to complain about.
-        """
-        if shutil.which("shellcheck") is None:
-            self.skipTest("shellcheck is not installed")
-        scripts = sorted(map(str, EXAMPLE.glob("*.sh")))
-        checked = subprocess.run(
-            ["shellcheck", *scripts], capture_output=True, text=True
-        )
-        self.assertEqual(checked.stdout, "")
