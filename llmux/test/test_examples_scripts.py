@@ -44,7 +44,7 @@ class ScriptTests(SynchronousTestCase):
             )
             self.assertEqual(done.returncode, 0, f"{script}:\n{done.stdout}")
 
-    test_shellcheck.skip = needsPrograms("shellcheck")  # type: ignore[attr-defined]
+    test_shellcheck.skip = needsExamples() or needsPrograms("shellcheck")  # type: ignore[attr-defined]
 
     def test_executable(self) -> None:
         """
