@@ -23,17 +23,14 @@ from twisted.logger import (
 )
 from twisted.python import usage
 
-from llmux.errors import LLMuxError
-from llmux.tap import Options
+from llmux.errors import ConfigError, LLMuxError
+from llmux.tap import USAGE, Options
 
 #: What each sub-command does, and the module whose C{main} does it.
 COMMANDS = {
     "check": ("Say what is wrong with a configuration.", "llmux.cli_check"),
     "simulate": ("Try policies on a trace.", "llmux.simulate.cli"),
 }
-
-#: Exit statuses, as in C{sysexits.h} where Twisted has them from.
-OK, USAGE, UNAVAILABLE = 0, 64, 69
 
 
 class ServeOptions(Options):
@@ -78,7 +75,7 @@ def serve(options: Options) -> int:
     """
     from twisted.internet import reactor
 
-    from llmux.service import Program
+    from llmux.service import UNAVAILABLE, Program
 
     beginLogging(bool(options["verbose"]))
     try:
@@ -86,7 +83,7 @@ def serve(options: Options) -> int:
         program.startService()
     except LLMuxError as error:
         print(error, file=sys.stderr)
-        return UNAVAILABLE
+        return USAGE if isinstance(error, ConfigError) else UNAVAILABLE
     return runReactor(reactor, program)
 
 
@@ -124,4 +121,4 @@ def runReactor(reactor: Any, program: Any) -> int:
         sys.stderr.flush()
         signal.signal(received[0], signal.SIG_DFL)
         os.kill(os.getpid(), received[0])
-    return OK
+    return 0

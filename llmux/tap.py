@@ -15,8 +15,13 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from llmux._version import __version__
-from llmux.config import Config, load
+from llmux.checks import load
+from llmux.config import Config
 from llmux.errors import ConfigError
+
+#: The exit status for a configuration that cannot be used, which is that of
+#: C{sysexits.h} for a wrong command line.
+USAGE = 64
 
 
 class Options(usage.Options):
@@ -97,4 +102,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         from twisted.internet import reactor
     from llmux.service import TwistProgram
 
-    return TwistProgram(options.configuration, reactor, bool(options["verbose"]))
+    try:
+        return TwistProgram(options.configuration, reactor, bool(options["verbose"]))
+    except ConfigError as error:
+        # C{twist} has a traceback for whatever goes wrong here.
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(USAGE) from None

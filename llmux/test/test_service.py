@@ -1,0 +1,361 @@
+"""
+Tests for L{llmux.service}.
+"""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
+from twisted.logger import Logger, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import IResource
+from zope.interface.verify import verifyObject
+
+import llmux
+from llmux.config import Config, PolicyConfig
+from llmux.errors import ConfigError, ShuttingDown
+from llmux.interfaces import StateChanged
+from llmux.policies.fifo import FirstComeFirstServed
+from llmux.service import (
+    CannotListen,
+    Louder,
+    Multiplexer,
+    Program,
+    TwistProgram,
+    endpointOf,
+    isLocal,
+)
+from llmux.testing import FakeHooks, Recorder, makeConfig
+
+
+class ThreadedReactor(MemoryReactorClock):
+    """
+    A reactor in memory that can be called from signal handlers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[Any] = []
+
+    def callFromThread(self, call: Any) -> None:
+        """
+        See L{twisted.internet.interfaces.IReactorFromThreads}.
+        """
+        self.called.append(call)
+
+
+class ServiceTestCase(SynchronousTestCase):
+    """
+    With a reactor in memory and hooks that end when the test says so.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = ThreadedReactor()
+        self.hooks = FakeHooks(self.reactor)
+        self.recorder = Recorder()
+
+    def multiplexer(self, **settings: Any) -> Multiplexer:
+        """
+        One with fakes below it.
+        """
+        return Multiplexer(
+            makeConfig("a", "b", **settings),
+            self.reactor,
+            policy=FirstComeFirstServed(),
+            hooks=self.hooks,
+            observers=[self.recorder],
+        )
+
+
+class MultiplexerTests(ServiceTestCase):
+    """
+    Tests for L{Multiplexer}.
+    """
+
+    def test_interfaces(self) -> None:
+        """
+        It is a service with a resource.
+        """
+        multiplexer = self.multiplexer()
+        verifyObject(IService, multiplexer)
+        verifyObject(IResource, multiplexer.resource)
+
+    def test_start(self) -> None:
+        """
+        It asks what is awake when it starts, and the caller's observers are
+        told.
+        """
+        self.hooks.awake = {"a"}
+        self.multiplexer().startService()
+        self.assertEqual([call.hook.value for call in self.hooks.calls], ["alive"] * 2)
+        self.assertEqual(self.recorder.of(StateChanged)[0].model, "a")
+
+    def test_token(self) -> None:
+        """
+        Python code may hold a model awake.
+        """
+        multiplexer = self.multiplexer()
+        multiplexer.startService()
+        ready = multiplexer.switcher.acquire("a")
+        self.hooks.finish("a")
+        self.successResultOf(ready).release()
+
+    def test_stop(self) -> None:
+        """
+        It stops when what is in flight is over, and leaves models awake.
+        """
+        multiplexer = self.multiplexer()
+        multiplexer.startService()
+        ready = multiplexer.switcher.acquire("a")
+        self.hooks.finish("a")
+        token = self.successResultOf(ready)
+        stopped = multiplexer.stopService()
+        self.assertNoResult(stopped)
+        self.failureResultOf(multiplexer.switcher.acquire("a"), ShuttingDown)
+        token.release()
+        self.successResultOf(stopped)
+        self.assertEqual(self.hooks.ran, [("a", "wake")])
+
+    def test_sleepOnExit(self) -> None:
+        """
+        With C{on_exit: sleep} it puts them to sleep.
+        """
+        self.hooks.awake = {"a"}
+        multiplexer = self.multiplexer(on_exit="sleep")
+        multiplexer.startService()
+        stopped = multiplexer.stopService()
+        self.hooks.finish("a")
+        self.successResultOf(stopped)
+        self.assertEqual(self.hooks.ran, [("a", "sleep")])
+
+    def test_hurry(self) -> None:
+        """
+        It can be made to stop at once.
+        """
+        multiplexer = self.multiplexer()
+        multiplexer.startService()
+        ready = multiplexer.switcher.acquire("a")
+        self.hooks.finish("a")
+        self.successResultOf(ready)
+        stopped = multiplexer.stopService()
+        multiplexer.hurry()
+        self.successResultOf(stopped)
+
+    def test_shellHooks(self) -> None:
+        """
+        Without hooks of the caller's it runs the configuration's, and leaves
+        none behind.
+        """
+        multiplexer = Multiplexer(
+            makeConfig(policy=PolicyConfig(name="fifo")), self.reactor, environment={}
+        )
+        self.successResultOf(multiplexer.stopService())
+        multiplexer.hurry()
+
+    def test_unknownPolicy(self) -> None:
+        """
+        A policy that is not there is an error of the configuration.
+        """
+        error = self.assertRaises(
+            ConfigError,
+            Multiplexer,
+            makeConfig("a", policy=PolicyConfig(name="fifi")),
+            self.reactor,
+        )
+        self.assertIn('did you mean "fifo"?', str(error))
+
+    def test_metrics(self) -> None:
+        """
+        Its metrics are its own.
+        """
+        multiplexer = self.multiplexer()
+        body, kind = multiplexer._renderMetrics()
+        self.assertIn(b"llmux_model_in_flight", body)
+        self.assertTrue(kind.startswith(b"text/plain"))
+
+    def test_public(self) -> None:
+        """
+        What the package promises is there, and nothing else.
+        """
+        for name in llmux.__all__:
+            self.assertTrue(hasattr(llmux, name), name)
+        self.assertRaises(AttributeError, getattr, llmux, "nonsense")
+
+
+class ProgramTestCase(ServiceTestCase):
+    """
+    With what a program changes put back.
+    """
+
+    kind = Program
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.log = EventLoggingObserver()
+        globalLogPublisher.addObserver(self.log)
+        self.addCleanup(globalLogPublisher.removeObserver, self.log)
+
+    def program(self, config: Config | None = None) -> Program:
+        """
+        A program.
+        """
+        return self.kind(makeConfig() if config is None else config, self.reactor)
+
+    def logged(self, event: str) -> list[Any]:
+        """
+        The log events of a name.
+        """
+        return [one for one in self.log if one.get("event") == event]
+
+
+class ProgramTests(ProgramTestCase):
+    """
+    Tests for L{Program}.
+    """
+
+    def test_port(self) -> None:
+        """
+        It listens on the loopback interface, unless told otherwise.
+        """
+        self.program().startService()
+        ((port, _, _, interface),) = self.reactor.tcpServers
+        self.assertEqual((port, interface), (3000, "127.0.0.1"))
+
+    def test_endpoints(self) -> None:
+        """
+        Endpoint strings are listened on instead.
+        """
+        self.program(makeConfig(listen=("unix:a.sock", "tcp:80"))).startService()
+        self.assertEqual(len(self.reactor.unixServers), 1)
+        self.assertEqual(self.reactor.tcpServers[0][0], 80)
+
+    def test_openToOthers(self) -> None:
+        """
+        It warns of an address that others can reach.
+        """
+        self.program(makeConfig(host="0.0.0.0")).startService()
+        self.assertEqual(len(self.logged("open_to_others")), 1)
+
+    def test_badEndpoint(self) -> None:
+        """
+        A string that is none is an error of the configuration.
+        """
+        self.assertRaises(
+            ConfigError, self.program, makeConfig(listen=("tcp:port=x:y",))
+        )
+
+    def test_taken(self) -> None:
+        """
+        An address that is not to be had is an error that names it.
+        """
+
+        def listenTCP(port: int, *args: Any, **named: Any) -> None:
+            raise CannotListenError("127.0.0.1", port, OSError("in use"))
+
+        self.patch(self.reactor, "listenTCP", listenTCP)
+        error = self.assertRaises(CannotListen, self.program().startService)
+        self.assertEqual(
+            str(error), "cannot listen on tcp:3000:interface=127.0.0.1: in use"
+        )
+
+    def test_secondSignal(self) -> None:
+        """
+        While it stops, a signal makes it hurry.
+        """
+        program = self.program()
+        program.startService()
+        self.successResultOf(program.stopService())
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(self.reactor.called, [program.multiplexer.hurry])
+
+    def test_closesPorts(self) -> None:
+        """
+        It closes its ports and waits until they are closed.
+        """
+        program = self.program()
+        program.startService()
+        closed: Deferred[None] = Deferred()
+        (listening, _) = list(program)
+        self.patch(listening._ports[0], "stopListening", lambda: closed)
+        stopped = program.stopService()
+        self.assertNoResult(stopped)
+        closed.callback(None)
+        self.successResultOf(stopped)
+
+
+class TwistProgramTests(ProgramTestCase):
+    """
+    Tests for L{TwistProgram}.
+    """
+
+    kind = TwistProgram
+
+    def test_taken(self) -> None:
+        """
+        An address that is not to be had is a line, and an exit status.
+        """
+
+        def listenTCP(port: int, *args: Any, **named: Any) -> None:
+            raise CannotListenError("127.0.0.1", port, OSError("in use"))
+
+        self.patch(self.reactor, "listenTCP", listenTCP)
+        err = io.StringIO()
+        self.patch(sys, "stderr", err)
+        error = self.assertRaises(SystemExit, self.program().startService)
+        self.assertEqual(error.code, 69)
+        self.assertEqual(len(err.getvalue().splitlines()), 1)
+
+
+class AddressTests(SynchronousTestCase):
+    """
+    Tests for L{isLocal} and L{endpointOf}.
+    """
+
+    def test_isLocal(self) -> None:
+        """
+        The loopback interface and Unix sockets are this machine's only.
+        """
+        for address, local in (
+            (IPv4Address("TCP", "127.0.0.1", 1), True),
+            (IPv4Address("TCP", "127.3.2.1", 1), True),
+            (IPv4Address("TCP", "0.0.0.0", 1), False),
+            (IPv6Address("TCP", "::1", 1), True),
+            (IPv6Address("TCP", "::", 1), False),
+            (IPv4Address("TCP", "gpu2", 1), False),
+            (UNIXAddress("/run/llmux.sock"), True),
+        ):
+            self.assertEqual(isLocal(address), local, address)
+
+    def test_endpointOf(self) -> None:
+        """
+        Host and port are a string for Twisted, whichever protocol they are.
+        """
+        self.assertEqual(
+            endpointOf(makeConfig(host="::1", port=1)), "tcp6:1:interface=\\:\\:1"
+        )
+
+
+class LouderTests(SynchronousTestCase):
+    """
+    Tests for L{Louder}.
+    """
+
+    def test_debug(self) -> None:
+        """
+        Details are news.
+        """
+        seen = EventLoggingObserver()
+        logger: Logger = Louder(observer=seen)
+        logger.debug("so much for {it}", it="that")
+        (event,) = seen
+        self.assertEqual(event["log_level"].name, "info")
