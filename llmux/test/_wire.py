@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IListeningPort, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -52,6 +52,9 @@ class Peer(Protocol):
     @ivar over: whether the connection is lost.
     @ivar reason: why.
     """
+
+    # Any: more is asked of it than an L{ITransport} has.
+    transport: Any
 
     def __init__(self) -> None:
         self.received = b""
@@ -428,7 +431,8 @@ class WireCase(TestCase):
         """
         port = REACTOR.listenTCP(0, factory, interface="127.0.0.1")
         self.ports.append(port)
-        number: int = port.getHost().port
+        address: Any = port.getHost()
+        number: int = address.port
         return number
 
     async def stopListening(self, number: int) -> None:
@@ -436,12 +440,13 @@ class WireCase(TestCase):
         Have connections to a port refused from now on.
         """
         for port in self.ports:
-            if port.getHost().port == number:
-                await port.stopListening()
+            address: Any = port.getHost()
+            if address.port == number:
+                await maybeDeferred(port.stopListening)
                 self.ports.remove(port)
                 return
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]
         """
         Close every connection and wait until it is closed on both sides.
         """
@@ -453,7 +458,7 @@ class WireCase(TestCase):
                 peer.transport.resumeProducing()
                 peer.abort()
         for port in self.ports:
-            await port.stopListening()
+            await maybeDeferred(port.stopListening)
         for peer in peers:
             await peer.end()
         self.context.backends.close()
