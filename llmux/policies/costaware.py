@@ -45,6 +45,7 @@ and sleeps by model and by pair, lengths of answers by model) or configured
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 from itertools import islice
 from math import inf
 
@@ -81,12 +82,14 @@ class CostAware:
         a model that has work, however large their bounds are: in round trips,
         each of which is two switches and the length of a request.
     @ivar look: how many of those who wait for a model are looked at.
+    @ivar ahead: how many switches are planned ahead.
     """
 
     ageing: float = 10.0
     worthwhile: float = 0.2
     quantum: float = 10.0
     look: int = 64
+    ahead: int = 16
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """
@@ -95,13 +98,13 @@ class CostAware:
         wanted = self._wanted(snapshot)
         recheck: float | None = None
         held: list[tuple[ModelView, frozenset[str]]] = []
+        spare: frozenset[str] = frozenset()
+        most = self._most(snapshot, spare)
         for view in wanted:
-            victims = roomFor(
-                snapshot,
-                view.name,
-                self._loss,
-                frozenset(name for _, names in held for name in names),
-            )
+            # Of many that wait for the same place, all but the first end here.
+            if not fits(view.needs, most):
+                continue
+            victims = roomFor(snapshot, view.name, self._loss, spare)
             if victims is None or not self._leaves(snapshot, view, victims, held):
                 continue
             wait = self._untilSwitch(snapshot, victims, wanted)
@@ -109,6 +112,8 @@ class CostAware:
                 return Switch(view.name, victims)
             recheck = wait if recheck is None else min(recheck, wait)
             held.append((view, victims))
+            spare |= victims
+            most = self._most(snapshot, spare)
         joins = self._joins(snapshot)
         if joins is not None:
             return Admit(joins)
@@ -132,12 +137,15 @@ class CostAware:
         return [view for _, view in wanted]
 
     def _rank(self, snapshot: Snapshot, view: ModelView) -> tuple[float, int]:
-        assert view.oldest is not None
-        urgent = max(
-            waiting.priority * self.ageing - waiting.since
-            for waiting in islice(view.queue or (view.oldest,), self.look)
-        )
-        return -urgent, view.oldest.number
+        oldest = view.oldest
+        assert oldest is not None
+        urgent = oldest.priority * self.ageing - oldest.since
+        if view.urgency > oldest.priority:
+            urgent = max(
+                waiting.priority * self.ageing - waiting.since
+                for waiting in islice(view.queue, self.look)
+            )
+        return -urgent, oldest.number
 
     @staticmethod
     def _loss(view: ModelView, snapshot: Snapshot) -> float:
@@ -151,6 +159,23 @@ class CostAware:
         # Among equals, the one that was of use longest ago.
         idle = 0.0 if view.inFlight else max(snapshot.now - view.idleSince, 0.0)
         return cost * (1.0 + max(view.priority, 0.0)) + 1.0 / (1.0 + idle)
+
+    @staticmethod
+    def _most(snapshot: Snapshot, spare: frozenset[str]) -> dict[str, float]:
+        """
+        How much room could be made at most without some models.
+        """
+        room = dict(snapshot.free)
+        for view in snapshot.models.values():
+            if (
+                view.state is State.AWAKE
+                and not view.pinned
+                and not view.leaving
+                and view.name not in spare
+            ):
+                for resource, amount in view.needs.items():
+                    room[resource] = room.get(resource, 0.0) + amount
+        return room
 
     @staticmethod
     def _leaves(
@@ -257,24 +282,22 @@ class CostAware:
         """
         costs = snapshot.costs
         source = leaving[0].name
-        patience = self.quantum * max(
+        due = nsmallest(
+            self.ahead,
             (
-                costs.switch(view.name, other.name)
-                + costs.switch(other.name, view.name)
-                + Lengths.of(view.name, costs).mean
-                for view in leaving
-                for other in wanted
+                (
+                    inf if view.maxWait is None else view.oldest.since + view.maxWait,
+                    view.oldest.since,
+                    view.name,
+                )
+                for view in wanted
+                if view.oldest is not None
             ),
-            default=0.0,
         )
-        due = sorted(
-            (
-                view.oldest.since
-                + (patience if view.maxWait is None else min(patience, view.maxWait)),
-                view.name,
-            )
-            for view in wanted
-            if view.oldest is not None
+        patience = self.quantum * (
+            costs.switch(source, due[0][2])
+            + costs.switch(due[0][2], source)
+            + Lengths.of(source, costs).mean
         )
         # Those who wait for other places are served at the same time.
         places = sum(
@@ -283,9 +306,10 @@ class CostAware:
         )
         slack = inf
         switching = 0.0
-        for deadline, name in due:
+        for bound, since, name in due:
             cost = costs.switch(source, name)
             switching += cost / max(places, 1) if switching else cost
+            deadline = min(bound, since + patience)
             slack = min(slack, deadline - switching - snapshot.now)
             source = name
         return slack

@@ -52,7 +52,7 @@ class Choice:
         """
         self.disarm()
         obstacles = self._queues.obstacles()
-        for place in self._board.places.values():
+        for place in self._board.places.values() if any(obstacles) else ():
             if place.queue and place.state is State.ASLEEP:
                 error = self._queues.hopeless(place, obstacles)
                 if error is not None:
