@@ -6,7 +6,7 @@ future.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 
 from llmux.simulate import Arrival
@@ -30,7 +30,7 @@ def leastWait(trace: Sequence[Arrival], cost: float) -> float:
     requests = tuple(trace)
     everyone = frozenset(range(len(requests)))
 
-    @lru_cache(maxsize=None)
+    @cache
     def rest(left: frozenset[int], awake: str, now: float) -> float:
         """
         The least sum of waits for those that are left, from the end of a

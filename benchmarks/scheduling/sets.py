@@ -171,15 +171,15 @@ def profileSets(seed: int, size: float) -> list[Set]:
     found: list[Set] = []
     for name, trace in profiles(seed).items():
         models = ["a", "b", "c"]
-        for cost in (0.3, 2.0, 10.0, 40.0):
-            found.append(
-                Set(
-                    f"B1 {name}, {cost:g} s",
-                    trace,
-                    evenly(models, cost, 1),
-                    firstWakeFree=True,
-                )
+        found += [
+            Set(
+                f"B1 {name}, {cost:g} s",
+                trace,
+                evenly(models, cost, 1),
+                firstWakeFree=True,
             )
+            for cost in (0.3, 2.0, 10.0, 40.0)
+        ]
         uneven = {
             "a": ModelCost(wake=3.6, sleep=0.4, concurrency=1),
             "b": ModelCost(wake=38.5, sleep=1.0, concurrency=1),

@@ -1,0 +1,3 @@
+"""
+Scheduling: policies on synthetic traffic, in virtual time.
+"""
