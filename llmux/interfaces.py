@@ -200,6 +200,7 @@ class ModelView:
     @ivar leaving: whether a switch that is under way puts it to sleep.
     @ivar coming: whether a switch that is under way wakes it.
     @ivar retryAt: when a model that is C{COOLING} or C{STUCK} is tried again.
+    @ivar address: the base URL of its server, as far as it is known.
     """
 
     name: str
@@ -220,6 +221,7 @@ class ModelView:
     leaving: bool = False
     coming: bool = False
     retryAt: float | None = None
+    address: str = ""
 
 
 class ICosts(Interface):

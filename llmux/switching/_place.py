@@ -211,6 +211,7 @@ class Place:
                 leaving=self.leaving,
                 coming=self.coming,
                 retryAt=residency.retryAt,
+                address=residency.address,
             )
         return self._view
 

@@ -1,0 +1,215 @@
+# -*- test-case-name: llmux.test.test_observe_status -*-
+"""
+All that an operator may want to know, as one document.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from math import isfinite
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from llmux.config import Config
+from llmux.interfaces import (
+    Event,
+    HookFinished,
+    IObserver,
+    ModelView,
+    Snapshot,
+    State,
+    SwitchEnded,
+    SwitchStarted,
+)
+
+__all__ = ["Status"]
+
+#: How many switches that are over are remembered.
+RECENT = 50
+
+
+@frozen
+class _UnderWay:
+    """
+    A switch that has begun.
+    """
+
+    event: SwitchStarted
+    started: float
+
+
+@frozen
+class _Mishap:
+    """
+    The last hook of a model that failed.
+    """
+
+    event: HookFinished
+    at: float
+
+
+@implementer(IObserver)
+@define(eq=False)
+class Status:
+    """
+    What is going on, and what went on lately.
+
+    Durations are in seconds.  Of a hook that failed it says how, such as
+    C{exit status 3}, and never what it printed.
+    """
+
+    _config: Config
+    _snapshot: Callable[[], Snapshot]
+    _clock: IReactorTime
+    _underWay: dict[str, _UnderWay] = field(factory=dict, init=False)
+    _mishaps: dict[str, _Mishap] = field(factory=dict, init=False)
+    _recent: deque[tuple[float, SwitchEnded]] = field(
+        factory=lambda: deque(maxlen=RECENT), init=False
+    )
+
+    def notify(self, event: Event) -> None:
+        """
+        See L{IObserver.notify}.
+        """
+        now = self._clock.seconds()
+        if isinstance(event, SwitchStarted):
+            self._underWay[event.target] = _UnderWay(event, now)
+        elif isinstance(event, SwitchEnded):
+            self._underWay.pop(event.target, None)
+            self._recent.appendleft((now, event))
+        elif isinstance(event, HookFinished) and event.hook.value != "alive":
+            # That `alive` says no is news, and not a mishap.
+            if event.error:
+                self._mishaps[event.model] = _Mishap(event, now)
+            elif event.hook.value == "wake":
+                self._mishaps.pop(event.model, None)
+
+    def document(self) -> dict[str, object]:
+        """
+        @return: everything, ready for JSON: C{models} in the order of the
+            configuration, C{resources} by name, C{switches} that are under
+            way, and C{recent_switches}, the newest first.
+        """
+        snapshot = self._snapshot()
+        return {
+            "time": snapshot.now,
+            "models": [
+                self._model(view, snapshot) for view in snapshot.models.values()
+            ],
+            "resources": {
+                name: {"total": total, "free": snapshot.free.get(name, 0.0)}
+                for name, total in self._config.resources.items()
+            },
+            "switches": [
+                self._switch(found, snapshot) for found in self._underWay.values()
+            ],
+            "recent_switches": [
+                {
+                    "target": event.target,
+                    "victims": list(event.victims),
+                    "result": event.result,
+                    "duration": event.duration,
+                    "drain": event.drain,
+                    "waiting": event.waiting,
+                    "ago": snapshot.now - at,
+                }
+                for at, event in self._recent
+            ],
+        }
+
+    def model(self, name: str) -> dict[str, object]:
+        """
+        @param name: the name of a configured model.
+
+        @return: the same of one model.
+        """
+        snapshot = self._snapshot()
+        return self._model(snapshot.models[name], snapshot)
+
+    def _model(self, view: ModelView, snapshot: Snapshot) -> dict[str, object]:
+        now, costs = snapshot.now, snapshot.costs
+        mishap = self._mishaps.get(view.name)
+        oldest, retryAt = view.oldest, view.retryAt
+        return {
+            "id": view.name,
+            "aliases": list(self._config.models[view.name].aliases),
+            "state": view.state.value,
+            "state_for": now - view.since,
+            "in_flight": view.inFlight,
+            "queued": len(view.queue),
+            "oldest_waits": None if oldest is None else now - oldest.since,
+            "retry_in": None if retryAt is None else max(0.0, retryAt - now),
+            "last_error": None
+            if mishap is None
+            else {
+                "hook": mishap.event.hook.value,
+                "error": mishap.event.error,
+                "attempt": mishap.event.attempt,
+                "ago": now - mishap.at,
+            },
+            "address": view.address,
+            "pinned": view.pinned,
+            "priority": view.priority,
+            "needs": dict(view.needs) if self._config.resources else {},
+            "costs": {
+                "wake": _number(costs.wake(view.name)),
+                "sleep": _number(costs.sleep(view.name)),
+                "service": _number(costs.service(view.name)),
+            },
+        }
+
+    def _switch(self, found: _UnderWay, snapshot: Snapshot) -> dict[str, object]:
+        target = snapshot.models[found.event.target]
+        victims = [snapshot.models[name] for name in found.event.victims]
+        return {
+            "target": target.name,
+            "victims": list(found.event.victims),
+            "reason": found.event.reason.value,
+            "phase": _phase(target, victims),
+            "elapsed": snapshot.now - found.started,
+            "remaining": _number(_remaining(target, victims, snapshot)),
+        }
+
+
+def _phase(target: ModelView, victims: Collection[ModelView]) -> str:
+    """
+    How far a switch is: C{draining}, C{sleeping}, C{waking}, or C{waiting} in
+    the moments between and for what somebody else has to do.
+    """
+    if target.state is State.WAKING:
+        return "waking"
+    states = {victim.state for victim in victims}
+    if State.DRAINING in states:
+        return "draining"
+    return "sleeping" if State.SLEEPING in states else "waiting"
+
+
+def _remaining(
+    target: ModelView, victims: Collection[ModelView], snapshot: Snapshot
+) -> float:
+    """
+    About how many seconds a switch will take from now on, beside what is
+    still in flight.
+    """
+    costs, now = snapshot.costs, snapshot.now
+    wake = costs.wake(target.name)
+    if target.state is State.WAKING:
+        return max(0.0, wake - (now - target.since))
+    sleeps = [
+        max(0.0, costs.sleep(victim.name) - (now - victim.since))
+        if victim.state is State.SLEEPING
+        else costs.sleep(victim.name)
+        for victim in victims
+        if victim.state.holdsResources
+    ]
+    return wake + max(sleeps, default=0.0)
+
+
+def _number(value: float) -> float | None:
+    """
+    JSON has no infinity.
+    """
+    return value if isfinite(value) else None
