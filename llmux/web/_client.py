@@ -62,9 +62,10 @@ class WebClient:
     def __init__(self, request: Any) -> None:
         """
         @param request: a L{Request}, of which the body is here and nothing of
-            the response is sent.  If it has a method C{whenTaken}, as those of
-            L{llmux.web.site.ProxySite} do, that tells when the connection
-            has taken the last byte; if not, it is when that was written.
+            the response is sent.  If it has the methods C{whenTaken} and
+            C{sendHead}, as those of L{llmux.web.site.ProxySite} have, they
+            are made use of: the first tells when the connection has taken the
+            last byte, which otherwise is when that was written.
         """
         self._request = request
         self._open = True
@@ -88,6 +89,11 @@ class WebClient:
         See L{IClient.head}.
         """
         request = self._request
+        self._isFramed = length is not None or request.clientproto == b"HTTP/1.1"
+        sendHead = getattr(request, "sendHead", None)
+        if sendHead is not None:
+            sendHead(status, phrase, headers, length)
+            return
         request.setResponseCode(status, phrase or None)
         request.defaultContentType = None
         sent = Headers()
@@ -126,11 +132,8 @@ class WebClient:
         request = self._request
         if last:
             request.write(last)
-        isFramed = request.chunked or request.responseHeaders.hasHeader(
-            b"Content-Length"
-        )
         timeOut = getattr(request.channel, "timeoutConnection", None)
-        if (isFramed or last) and timeOut is not None:
+        if (self._isFramed or last) and timeOut is not None:
             # Closes when all is sent, and after a while in any case.
             timeOut()
         else:

@@ -7,7 +7,7 @@ and on what passes for one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -21,6 +21,7 @@ from twisted.web.server import Request, Site
 from llmux.config import Limits
 from llmux.web._channel import ProxyChannel
 from llmux.web._errors import BodyTooLarge, answerTo
+from llmux.web._headers import Pair
 from llmux.web._plan import MEBIBYTE
 
 __all__ = ("ProxyRequest", "ProxySite")
@@ -38,6 +39,7 @@ class ProxyRequest(Request):
     content: Any
     _taken: Callable[[], None] | None = None
     _received = 0
+    _isEmpty = False
 
     def whenTaken(self, taken: Callable[[], None]) -> None:
         """
@@ -45,6 +47,44 @@ class ProxyRequest(Request):
         byte of the response, or is lost.
         """
         self._taken = taken
+
+    def sendHead(
+        self,
+        status: int,
+        phrase: bytes,
+        headers: Sequence[Pair],
+        length: int | None,
+    ) -> None:
+        """
+        Send the head of the response in one piece, in place of the first
+        C{write}: it is complete, and need not become L{Headers} first.
+
+        @param phrase: the reason phrase; if empty, the usual one.
+        @param headers: all of them but the framing, in a form that may be
+            sent as it is.
+        @param length: the length of the body in bytes, if it is known.
+        """
+        self.setResponseCode(status, phrase or None)
+        self._isEmpty = self.method == b"HEAD" or status in http.NO_BODY_CODES
+        lines = [b"%b %d %b\r\n" % (self.clientproto, status, self.code_message)]
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
+        if length is not None:
+            lines.append(b"Content-Length: %d\r\n" % length)
+        elif self.clientproto == b"HTTP/1.1" and not self._isEmpty:
+            self.chunked = 1
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        if not self.channel.persistent:
+            lines.append(b"Connection: close\r\n")
+        lines.append(b"\r\n")
+        self.startedWriting = 1
+        self.channel.write(b"".join(lines))
+
+    def write(self, data: bytes) -> None:
+        """
+        Send a part of the body, if there is to be one.
+        """
+        if not self._isEmpty:
+            super().write(data)
 
     def over(self) -> None:
         """
