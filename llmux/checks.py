@@ -6,7 +6,8 @@ L{llmux.config} finds, and a policy that is not there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from llmux import policies
 from llmux.config import Config
@@ -24,7 +25,7 @@ def load(path: str, environment: Mapping[str, str]) -> Config:
     @param environment: as for L{llmux.config.load}.
     @raise ConfigError: if anything is wrong, with all that is.
     """
-    return loadConfig(path, environment, _find)
+    return loadConfig(path, environment, partial(_found, policies.find))
 
 
 def check(path: str, environment: Mapping[str, str]) -> tuple[Problem, ...]:
@@ -38,13 +39,18 @@ def check(path: str, environment: Mapping[str, str]) -> tuple[Problem, ...]:
     return ()
 
 
-def _find(name: str) -> object:
+def _found(find: Callable[[str], object], name: str) -> object:
+    """
+    Find a policy.
+
+    @raise LookupError: there is none, or it is of another package, in which
+        anything can be wrong.
+    """
     try:
-        return policies.find(name)
+        return find(name)
     except LookupError:
         raise
     except Exception as error:
-        # It is another package's, and anything can be wrong with that.
         raise LookupError(
             f'the policy "{name}" cannot be loaded: {type(error).__name__}: {error}'
         ) from error

@@ -132,12 +132,14 @@ class Builder:
             if node.value is None:
                 return None
             kind = get_args(kind)[0]
-        if has(kind):
-            return self.section(kind, node, where)
         origin = get_origin(kind)
         if origin is tuple:
             return self._list(entry, node, where)
-        if origin is not None:
+        if has(kind) or origin is not None:
+            if not isinstance(node.value, dict) and node.value is not None:
+                self.flawed.add(entry.name)
+            if has(kind):
+                return self.section(kind, node, where)
             return self._named(entry, get_args(kind)[1], node, where)
         return self._scalar(entry, kind, node, where)
 
@@ -168,8 +170,6 @@ class Builder:
         Values under names that the user chose.
         """
         found: dict[str, object] = {}
-        if not isinstance(node.value, dict) and node.value is not None:
-            self.flawed.add(entry.name)
         for name, item in self._mapping(node, where).items():
             path = within(where, name)
             wrong = badName(name)

@@ -20,6 +20,7 @@ from llmux.config._texts import badEndpoint, badHook, badHost, badName, badURL
 
 __all__ = ()
 
+
 def _readOnly(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(dict(mapping))
 

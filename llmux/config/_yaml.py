@@ -120,7 +120,7 @@ class _Reader:
 
     def scalar(self, line: int, event: Any) -> None:
         tree, text = self.tree, event.value
-        isPlain = bool(event.implicit[0])
+        isPlain = event.tag is None and bool(event.implicit[0])
         if tree.wantsKey:
             # A key is a name, whatever else it looks like.
             tree.key(line, text, merge=isPlain and text == "<<")

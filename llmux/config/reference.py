@@ -22,7 +22,7 @@ from llmux.config._keys import Entry, Key, entries
 from llmux.config._schema import plainValue, schemaText
 from llmux.config._values import Config
 
-__all__ = ["main", "reference"]
+__all__ = ["main", "reference", "write"]
 
 _INTRODUCTION = """\
 .. Made by: python -m llmux.config.reference --write.  Do not edit it here; the
@@ -152,22 +152,29 @@ def _default(entry: Entry) -> str:
     return f"``{value}``"
 
 
-def main(arguments: Sequence[str], out: TextIO) -> int:
+def write(root: Path) -> None:
     """
-    Print the reference or the schema, or write them to where they belong.
+    Write the reference and the schema to where they belong in a checkout.
+    """
+    docs = root / "docs"
+    docs.mkdir(exist_ok=True)
+    (docs / "configuration.rst").write_text(reference(), "utf-8")
+    (root / "llmux" / "config.schema.json").write_text(schemaText(), "utf-8")
 
+
+def main(arguments: Sequence[str], out: TextIO, root: Path | None = None) -> int:
+    """
+    Print the reference or the schema, or write both.
+
+    @param root: the checkout; the one that this module is in by default.
     @return: the exit status.
     """
-    package = Path(__file__).parent.parent
     if not arguments:
         out.write(reference())
     elif list(arguments) == ["--schema"]:
         out.write(schemaText())
     elif list(arguments) == ["--write"]:
-        (package / "config.schema.json").write_text(schemaText(), "utf-8")
-        docs = package.parent / "docs"
-        docs.mkdir(exist_ok=True)
-        (docs / "configuration.rst").write_text(reference(), "utf-8")
+        write(root or Path(__file__).parents[2])
     else:
         out.write("usage: python -m llmux.config.reference [--schema | --write]\n")
         return 2
