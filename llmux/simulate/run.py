@@ -6,6 +6,7 @@ Runs a trace through the real switcher, on a clock that nobody waits for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
 from attrs import define, field
 from twisted.internet.task import Clock
@@ -176,24 +177,19 @@ class _Run:
         for client in list(self.serving[model].values()):
             client.broken()
 
-    def schedule(self) -> None:
+    def arrive(self) -> None:
         """
-        Have the next requests come when it is their time.  Only those of one
-        moment at a time: L{Clock} sorts all its calls for each new one.
+        Have the next requests come, all of one moment.  What comes at the
+        very moment at which something else ends comes first.
         """
-        if self.next < len(self.trace):
-            due = self.trace[self.next].at - self.clock.seconds()
-            self.clock.callLater(max(0.0, due), self._arrive)
-
-    def _arrive(self) -> None:
-        clients: list[_Client] = []
         at = self.trace[self.next].at
+        # Not by a call: it would have to come before others at its time, and
+        # L{Clock} sorts all its calls for each new one.
+        self.clock.rightNow = max(at, self.clock.rightNow)
+        clients = []
         while self.next < len(self.trace) and self.trace[self.next].at == at:
             clients.append(self.client(self.trace[self.next]))
             self.next += 1
-        # Before these set anything off: what comes at the very moment at
-        # which something else ends comes first.
-        self.schedule()
         for client in clients:
             client.send()
 
@@ -203,11 +199,15 @@ class _Run:
         """
         deadline = PATIENCE + (self.trace[-1].at if self.trace else 0.0)
         while self.error is None and (self.next < len(self.trace) or self.open):
-            calls = self.clock.getDelayedCalls()
-            if not calls or calls[0].getTime() > deadline:
-                break
             # The calls are kept sorted.
-            self.clock.advance(max(0.0, calls[0].getTime() - self.clock.seconds()))
+            calls = self.clock.getDelayedCalls()
+            due = calls[0].getTime() if calls else inf
+            if self.next < len(self.trace) and self.trace[self.next].at <= due:
+                self.arrive()
+            elif due > deadline:
+                break
+            else:
+                self.clock.advance(max(0.0, due - self.clock.seconds()))
         self.lost += self.open
         self.watch.finish()
         if self.error is not None:
@@ -269,9 +269,8 @@ def simulate(
     }
     run = _Run(switcher, hooks, watch, clock, servers, trace)
     switcher.start().addErrback(run.broke)
-    run.schedule()
     run.toTheEnd()
-    return _report(run, name or type(policy).__name__, targetSecs)
+    return _report(run, name or getattr(policy, "__name__", repr(policy)), targetSecs)
 
 
 def _report(run: _Run, name: str, target: float | None) -> Report:
