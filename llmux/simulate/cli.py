@@ -15,6 +15,7 @@ from typing import TextIO
 from attrs import evolve
 from twisted.python import usage
 
+from llmux._version import __version__
 from llmux.config import load
 from llmux.errors import ConfigError
 from llmux.policies import find
@@ -50,12 +51,12 @@ class Options(usage.Options):
         ["trace", "t", None, 'JSON lines: {"at": 12.5, "model": "a", "seconds": 8}'],
         ["costs", "k", None, "YAML: what each model's wake and sleep take."],
         ["seed", None, 0, "What all chance comes from.", int],
-        ["max-wait-secs", None, None, "Instead of the configuration's own.", _number],
+        ["max-wait-secs", None, None, "Instead of the configuration's own", _number],
         [
             "target-secs",
             None,
             None,
-            "Find the share that waits no longer than this.",
+            "Find the share that waits no longer than this",
             _number,
         ],
         ["picture", None, None, "Draw a timeline: a .png, .svg or .pdf file."],
@@ -72,6 +73,12 @@ class Options(usage.Options):
         configuration's]
         """
         self.policies.append(name)
+
+    def opt_version(self) -> None:
+        """
+        Display the version and exit.
+        """
+        raise SystemExit(f"llmux {__version__}")
 
     def postOptions(self) -> None:
         """
@@ -108,9 +115,11 @@ def main(
     try:
         options.parseOptions(list(arguments))
     except usage.UsageError as error:
-        print(f"{error}\n\n{options.getUsage()}", file=errors)
+        print(f"{error}\n\n{options}", file=errors)
         return USAGE
-    except SystemExit:  # --help, --version
+    except SystemExit as end:  # --help, --version
+        if isinstance(end.code, str):
+            print(end.code, file=output)
         return OK
     try:
         reports = _reports(options, os.environ if environment is None else environment)
