@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,6 +43,7 @@ class JSONTests(SynchronousTestCase):
             return str(error)
         return "\n".join(str(problem) for problem in tree.problems)
 
+    @settings(deadline=None)
     @given(_VALUES, st.sampled_from([None, 1, "\t"]), st.booleans())
     def test_asTheModule(self, value: object, indent: int | None, ascii: bool) -> None:
         """

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -170,6 +170,7 @@ class FileTests(SynchronousTestCase):
             ],
         )
 
+    @settings(deadline=None)
     @given(st.binary())
     def test_anyBytes(self, content: bytes) -> None:
         """
@@ -248,6 +249,7 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(config.models["b"].sleep, "./other.sh")
         self.assertEqual(config.models["b"].timeouts.wake, 1800)
 
+    @settings(deadline=None)
     @given(st.text() | st.lists(_TOKENS).map("".join))
     def test_anyText(self, text: str) -> None:
         """
@@ -258,6 +260,7 @@ class TextTests(SynchronousTestCase):
             for line in lines(text, name=name):
                 self.assertTrue(line.startswith(name), line)
 
+    @settings(deadline=None)
     @given(_VALUES | st.fixed_dictionaries({"models": _VALUES}))
     def test_anyContent(self, content: object) -> None:
         """
