@@ -80,10 +80,10 @@ remove() {
     for pid in $strays; do
         kill -KILL "$pid" 2>/dev/null
     done
-    # A CRIU that is killed leaves a mount among the files to be removed.
+    # A restore that fails or is killed leaves mounts, which keep files on disk.
     if [ -n "$id" ]; then
-        grep -o "/[^ ]*$id/[^ ]*/\.criu\.[^ ]*" /proc/self/mounts | sort -r |
-            while read -r mount; do umount "$mount"; done
+        grep -o "/[^ ]*/$id/[^ ]*criu[^ ]*" /proc/self/mounts | sort -r |
+            while read -r mount; do umount --lazy "$mount"; done
     fi
     podman rm --force --time 0 "$name" >/dev/null
     now=$(state) || exit 1
@@ -99,14 +99,15 @@ remove() {
 }
 
 # Runs a checkpoint or restore. It would leave ruins if it were cut short, so it
-# is not killed together with the hook: it ends by itself, and the next hook
-# waits for it (podman lets nobody else at the container meanwhile). But it has a
-# limit: CRIU can wait for ever, for instance for the rest of a damaged file.
+# is not killed together with the hook, as timeout makes it a process group of its
+# own: it ends by itself, and the next hook waits for it (podman lets nobody else
+# at the container meanwhile). But it has a limit, since CRIU can wait for ever,
+# for instance for the rest of a damaged file.
 # $1: seconds.
 uncut() {
     limit=$1
     shift
-    setsid --wait timeout --signal=KILL "$limit" "$@" >/dev/null
+    timeout --signal=KILL "$limit" "$@" >/dev/null
 }
 
 # Waits until /health answers, but not for a container that has stopped.

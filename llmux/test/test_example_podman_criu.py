@@ -16,14 +16,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "podman-criu"
+from llmux.test._processes import EXAMPLES, eventually, needsExamples
 
-#: Why a test that reads the examples cannot run, if it cannot.
-NO_EXAMPLES = (
-    None
-    if EXAMPLE.is_dir()
-    else "the examples are not beside the package; run from a checkout"
-)
+EXAMPLE = EXAMPLES / "podman-criu"
 
 #: One container in a folder: C{state} holds absent, running, loading (runs, but
 #: C{/health} does not answer), stopped or checkpointed; further files are
@@ -62,8 +57,7 @@ case "$1 $2" in
         [ -e restored-is-dead ] && echo stopped >state && exit
         [ -e restored-hangs ] && echo loading >state && exit
         [ ! -e restored-is-mute ] || : >mute
-        echo running >state
-        [ ! -e gate ] || echo done >left ;;
+        echo running >state ;;
     "image exists") [ -e image ] ;;
     "image inspect") cat image ;;
     "run "*)
@@ -113,7 +107,7 @@ class HookTestCase(SynchronousTestCase):
     A world of one container, and the hooks in it.
     """
 
-    skip = NO_EXAMPLES
+    skip = needsExamples()
 
     def setUp(self) -> None:
         """
@@ -423,14 +417,19 @@ class WakeTests(HookTestCase):
         process group, and the next hook finds the model awake.
         """
         self.sleeping()
-        for name in ["gate", "arrived", "left"]:
+        for name in ["gate", "arrived"]:
             os.mkfifo(self.world / name)
         hook = self.start("wake.sh")
         (self.world / "arrived").read_text()
         os.killpg(hook.pid, signal.SIGKILL)
         hook.wait()
-        (self.world / "gate").write_text("go\n")
-        (self.world / "left").read_text()
+        gate = eventually(
+            lambda: os.open(self.world / "gate", os.O_WRONLY | os.O_NONBLOCK),
+            "the restore goes on",
+        )
+        os.write(gate, b"go\n")
+        os.close(gate)
+        eventually(lambda: self.state == "running", "the restore is done")
         hook.communicate()
         self.assertEqual(self.hook("wake.sh"), 0)
         self.assertEqual(self.did(), [])
