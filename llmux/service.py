@@ -28,9 +28,11 @@ from llmux.hooks import HookOutput, ShellHooks
 from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
 from llmux.observe.log import EventLog
 from llmux.observe.metrics import Metrics
+from llmux.observe.status import Status
 from llmux.policies import find
 from llmux.switching.switcher import Switcher
 from llmux.web._backend import Backends
+from llmux.web.control import Control
 from llmux.web.exchange import Context
 from llmux.web.resource import ProxyResource
 from llmux.web.site import ProxySite
@@ -112,11 +114,15 @@ class Multiplexer(Service):
         self.switcher = Switcher(config, hooks, policy, reactor)
         self.metrics = Metrics(config.models, self.switcher.costs)
         self._backends = Backends(config, reactor)
+        status = Status(config, self.switcher.snapshot, reactor)
+        self._control = Control(config, self.switcher, status, self.output, reactor)
         for observer in (
             # First: no connection may be used after its model has left.
             self._backends,
             self.metrics,
             EventLog(Louder() if verbose else Logger()),
+            status,
+            self._control.feed,
             *observers,
         ):
             self.switcher.addObserver(observer)
@@ -125,6 +131,7 @@ class Multiplexer(Service):
             self._renderMetrics,
             prefix,
             int(reactor.seconds()),
+            self._control,
         )
 
     def _renderMetrics(self) -> tuple[bytes, bytes]:
@@ -159,6 +166,7 @@ class Multiplexer(Service):
         return stopped.addCallback(self._stopped)
 
     def _stopped(self, result: None) -> None:
+        self._control.close()
         self._backends.close()
         if self._shell is not None:
             self._shell.closePipes()

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.errors import (
+    Conflict,
     HookFailed,
     NeverFits,
     QueueFull,
     ShuttingDown,
+    SleepFailed,
     UnknownModel,
     WaitedTooLong,
     WakeFailed,
@@ -23,9 +25,12 @@ from llmux.web._errors import (
     BackendError,
     BadBody,
     BodyTooLarge,
+    ForeignOrigin,
     InvalidKey,
     ModelRequired,
     NotFound,
+    TooManyReaders,
+    WrongMethod,
     answerTo,
 )
 
@@ -37,6 +42,11 @@ PROMISED: list[tuple[Exception, int, str]] = [
     (BadBody("the body is odd"), 400, "invalid_body"),
     (BodyTooLarge(5), 413, "body_too_large"),
     (InvalidKey(), 401, "invalid_api_key"),
+    (WrongMethod("POST"), 405, "method_not_allowed"),
+    (ForeignOrigin(), 403, "foreign_origin"),
+    (TooManyReaders(), 503, "too_many_readers"),
+    (Conflict("x", "is pinned"), 409, "conflict"),
+    (SleepFailed("x"), 503, "sleep_failed"),
     (QueueFull("x", 3.2), 429, "queue_full"),
     (BackendError("x"), 502, "backend_error"),
     (WakeFailed("x", 8.0), 503, "wake_failed"),
@@ -139,7 +149,7 @@ class AnswerTests(SynchronousTestCase):
             if dict(answerTo(e).headers).get(b"x-should-retry") == b"false"
         }
         self.assertEqual(after, {"queue_full", "wake_failed", "shutting_down"})
-        self.assertEqual(never, {"wake_failed", "never_fits"})
+        self.assertEqual(never, {"wake_failed", "never_fits", "sleep_failed"})
 
     def test_challenge(self) -> None:
         """

@@ -15,11 +15,13 @@ import math
 from attrs import frozen
 
 from llmux.errors import (
+    Conflict,
     HookFailed,
     LLMuxError,
     NeverFits,
     QueueFull,
     ShuttingDown,
+    SleepFailed,
     UnknownModel,
     WaitedTooLong,
     WakeFailed,
@@ -88,6 +90,40 @@ class NotFound(LLMuxError):
 
     def __str__(self) -> str:
         return "there is no such path"
+
+
+@frozen
+class WrongMethod(LLMuxError):
+    """
+    A path of llmux's own does not take a request's method.
+
+    @ivar allowed: what it takes.
+    """
+
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"this path takes {self.allowed}"
+
+
+@frozen
+class ForeignOrigin(LLMuxError):
+    """
+    A page of another site has a browser ask for something to be done.
+    """
+
+    def __str__(self) -> str:
+        return "the request comes from a page of another site"
+
+
+@frozen
+class TooManyReaders(LLMuxError):
+    """
+    As many follow events and logs as may.
+    """
+
+    def __str__(self) -> str:
+        return "as many follow as may"
 
 
 @frozen
@@ -208,6 +244,37 @@ def answerTo(error: BaseException) -> Answer:
                 "The API key is missing or wrong. Send it as "
                 "'Authorization: Bearer KEY'.",
                 headers=((b"WWW-Authenticate", b"Bearer"),),
+            )
+        case WrongMethod(allowed):
+            return Answer(
+                405,
+                "method_not_allowed",
+                f"This path takes {allowed}.",
+                headers=((b"Allow", allowed.encode("ascii")),),
+            )
+        case ForeignOrigin():
+            return Answer(
+                403,
+                "foreign_origin",
+                "Pages of other sites may not do this: the request's Origin is not "
+                "this server.",
+            )
+        case TooManyReaders():
+            return Answer(
+                503,
+                "too_many_readers",
+                "As many follow events and logs as may. Close one of them.",
+            )
+        case Conflict(model, why):
+            return Answer(409, "conflict", f"{_quoted(model)} {why}.")
+        case SleepFailed(model):
+            return Answer(
+                503,
+                "sleep_failed",
+                f"{_quoted(model)} could not be put to sleep, and is thought to hold "
+                "what it needs. The server's log says why; clear it when it holds "
+                "nothing.",
+                headers=(_NO_RETRY,),
             )
         case QueueFull(model, seconds):
             return Answer(

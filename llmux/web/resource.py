@@ -19,6 +19,7 @@ from llmux.errors import UnknownModel
 from llmux.web._client import WebClient, askedBy
 from llmux.web._errors import Answer, NotFound, answerTo
 from llmux.web._plan import Asked
+from llmux.web.control import Control
 from llmux.web.exchange import Context, Exchange, sendAnswer
 
 __all__ = ("ProxyResource",)
@@ -35,7 +36,8 @@ class ProxyResource:
     Wherever in a site it is, it looks at the whole path, so that C{/v1/...}
     is what it is to clients as well as to the models' servers: below
     C{root.putChild(b"v1", ...)} it is complete but for C{/metrics},
-    C{/health}, C{/llmux/} and C{/upstream/}.  Elsewhere, C{prefix} says where
+    C{/health}, C{/llmux/}, C{/upstream/}, C{/running} and
+    C{/api/models/unload}.  Elsewhere, C{prefix} says where
     it is.
 
     The limits of L{llmux.web.site.ProxySite} on heads and on slow clients
@@ -53,6 +55,7 @@ class ProxyResource:
         metrics: GiveMetrics | None = None,
         prefix: bytes = b"",
         created: int = 0,
+        control: Control | None = None,
     ) -> None:
         """
         @param context: what all requests have in common.
@@ -62,11 +65,13 @@ class ProxyResource:
             resource is not at the root of its site.
         @param created: what C{/v1/models} gives as the time at which each
             model was created, in seconds since 1970.
+        @param control: the routes of operators, if they are served.
         """
         self._context = context
         self._metrics = metrics
         self._prefix = prefix.rstrip(b"/")
         self._created = created
+        self._control = control
 
     def getChildWithDefault(self, name: bytes, request: Any) -> IResource:
         """
@@ -86,7 +91,11 @@ class ProxyResource:
         """
         asked = askedBy(request, self._prefix)
         client = WebClient(request)
-        own = self._ownRoute(asked.target.partition(b"?")[0])
+        path = asked.target.partition(b"?")[0]
+        if self._control is not None and self._control.serves(path):
+            self._control.serve(client, asked)
+            return NOT_DONE_YET
+        own = self._ownRoute(path)
         if own is None:
             Exchange(self._context, client, asked).start()
         else:
