@@ -67,6 +67,22 @@ from llmux.policies.drains import Drain, Lengths, drain
 from llmux.switching.placement import fits, roomFor
 
 
+@frozen
+class Stakes:
+    """
+    What there is to win and to lose by keeping a model.
+
+    @ivar slack: how long it is until it must have drained so that all who
+        wait for its place are served within their bounds, in seconds.
+    @ivar trip: about how long it will be away, in seconds.
+    @ivar crowd: how many wait for its place.
+    """
+
+    slack: float
+    trip: float
+    crowd: int
+
+
 @implementer(ISwitchPolicy)
 @frozen
 class CostAware:
@@ -78,6 +94,9 @@ class CostAware:
         request more, as a share of the mean length of requests.  To serve it
         at the next visit costs its share of a full machine, which is of this
         order wherever a server takes some requests at once.
+    @ivar fairness: how many seconds those who wait may lose, taken together,
+        for each second that one request more would have to wait for the model
+        to come back.
     @ivar quantum: how long others may be kept waiting at most for the sake of
         a model that has work, however large their bounds are: in round trips,
         each of which is two switches and the length of a request.
@@ -87,6 +106,7 @@ class CostAware:
 
     ageing: float = 10.0
     worthwhile: float = 0.2
+    fairness: float = 1.0
     quantum: float = 10.0
     look: int = 64
     ahead: int = 16
@@ -228,8 +248,8 @@ class CostAware:
         if not busy:
             return 0.0
         ahead = drain(snapshot.now, busy, snapshot.costs)
-        slack = self._slack(snapshot, busy, wanted)
-        margins = [self._margin(snapshot, ahead, view, None, slack) for view in busy]
+        stakes = self._stakes(snapshot, busy, wanted)
+        margins = [self._margin(snapshot, ahead, view, None, stakes) for view in busy]
         margin = max(margins)
         if margin <= 0:
             return 0.0
@@ -243,23 +263,24 @@ class CostAware:
         ahead: Drain,
         view: ModelView,
         size: float | None,
-        slack: float,
+        stakes: Stakes,
     ) -> float:
         """
         Whether a model that others wait for should take one request more.
 
         @param ahead: the drain as it is.
         @param size: the size of the request, if it is known.
-        @param slack: see L{_slack}.
         @return: more than 0 if so: about how long that will not change by
             itself.
         """
         lengths = Lengths.of(view.name, snapshot.costs)
         longer = ahead.extension(lengths, size)
+        if longer * stakes.crowd > self.fairness * stakes.trip:
+            return 0.0
         mean = ahead.mean
         if snapshot.drainTimeout is not None:
             mean = min(mean, snapshot.drainTimeout)
-        spare = slack - mean - longer
+        spare = stakes.slack - mean - longer
         if spare > 0:
             return spare
         if longer <= self.worthwhile * lengths.mean and not self._overdue(
@@ -268,20 +289,18 @@ class CostAware:
             return 1.0
         return 0.0
 
-    def _slack(
+    def _stakes(
         self,
         snapshot: Snapshot,
         leaving: Sequence[ModelView],
         wanted: Iterable[ModelView],
-    ) -> float:
+    ) -> Stakes:
         """
-        How long it is until models must have drained so that all who wait for
-        their place are served within their bounds, one after the other.
-
-        @return: seconds.
+        What there is to win and to lose for those who wait for the place of
+        some models, if they are served one model after the other.
         """
         costs = snapshot.costs
-        source = leaving[0].name
+        waited = [view for view in wanted if view.oldest is not None]
         due = nsmallest(
             self.ahead,
             (
@@ -290,29 +309,35 @@ class CostAware:
                     view.oldest.since,
                     view.name,
                 )
-                for view in wanted
+                for view in waited
                 if view.oldest is not None
             ),
         )
-        patience = self.quantum * (
-            costs.switch(source, due[0][2])
-            + costs.switch(due[0][2], source)
-            + Lengths.of(source, costs).mean
-        )
         # Those who wait for other places are served at the same time.
-        places = sum(
-            view.state.holdsResources and not view.pinned
-            for view in snapshot.models.values()
+        places = max(
+            1,
+            sum(
+                view.state.holdsResources and not view.pinned
+                for view in snapshot.models.values()
+            ),
+        )
+        source = home = leaving[0].name
+        patience = self.quantum * (
+            costs.switch(home, due[0][2])
+            + costs.switch(due[0][2], home)
+            + Lengths.of(home, costs).mean
         )
         slack = inf
-        switching = 0.0
+        switching = trip = 0.0
         for bound, since, name in due:
             cost = costs.switch(source, name)
-            switching += cost / max(places, 1) if switching else cost
+            switching += cost / places if switching else cost
+            trip += cost + Lengths.of(name, costs).mean
             deadline = min(bound, since + patience)
             slack = min(slack, deadline - switching - snapshot.now)
             source = name
-        return slack
+        trip += costs.switch(source, home)
+        return Stakes(slack, trip, sum(len(view.queue) for view in waited))
 
     @staticmethod
     def _overdue(snapshot: Snapshot, view: ModelView) -> bool:
@@ -351,13 +376,13 @@ class CostAware:
                 for other in snapshot.models.values()
                 if other.oldest is not None and other.state is State.ASLEEP
             ]
-            slack = self._slack(snapshot, (view,), waitedFor)
+            stakes = self._stakes(snapshot, (view,), waitedFor)
             tried: set[float | None] = set()
             for waiting in islice(view.queue, self.look):
                 if waiting.size in tried:
                     continue
                 tried.add(waiting.size)
                 ahead = drain(snapshot.now, (view,), snapshot.costs, waiting.size)
-                if self._margin(snapshot, ahead, view, waiting.size, slack) > 0:
+                if self._margin(snapshot, ahead, view, waiting.size, stakes) > 0:
                     return waiting
         return None

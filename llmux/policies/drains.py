@@ -148,9 +148,9 @@ def drain(
     longest = max(known, default=0.0)
     if longest:
         # A step is drawn as one: just before, and just after.
-        grid.update((longest, longest * 1.001))
+        grid.update((longest * 0.999, longest))
     if size:
-        grid.update((size, size * 1.001))
+        grid.update((size * 0.999, size))
     times = tuple(sorted(grid))
     lasting = []
     for time in times:

@@ -1,0 +1,440 @@
+"""
+Tests for L{llmux.policies.costaware}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from llmux.config import PolicyConfig
+from llmux.interfaces import (
+    Admit,
+    Decision,
+    ISwitchPolicy,
+    ModelView,
+    Snapshot,
+    State,
+    Stay,
+    Switch,
+    Waiting,
+)
+from llmux.policies import find
+from llmux.policies.costaware import CostAware
+from llmux.simulate import Arrival, ModelCost, Report, simulate
+from llmux.switching.costs import Costs
+from llmux.test.test_policy_drains import Flight
+from llmux.testing import makeConfig
+
+#: The time in all snapshots.
+NOW = 1000.0
+
+#: What every model needs unless it says otherwise: all there is.
+ALL = {"machine": 1.0}
+
+
+def asleep(name: str, *ages: float, priority: float = 0.0, **more: Any) -> ModelView:
+    """
+    A model that is asleep, and for how long each of its requests has waited.
+    """
+    queue = [
+        Waiting(name, NOW - age, int(NOW - age), priority)
+        for age in sorted(ages, reverse=True)
+    ]
+    more = {"needs": ALL, "maxWait": 120.0, "urgency": priority, **more}
+    return ModelView(
+        name,
+        State.ASLEEP,
+        0.0,
+        queue=queue,
+        oldest=queue[0] if queue else None,
+        **more,
+    )
+
+
+def awake(name: str, *ages: float, **more: Any) -> ModelView:
+    """
+    A model that is awake, and for how long each of its requests has run.
+    """
+    running = [Flight(NOW - age) for age in ages]
+    more = {"needs": ALL, "maxWait": 120.0, "state": State.AWAKE, **more}
+    return ModelView(name, since=0.0, inFlight=len(running), running=running, **more)
+
+
+def decide(
+    *views: ModelView,
+    cost: float = 10.0,
+    lengths: float = 8.0,
+    free: Mapping[str, float] | None = None,
+    **more: Any,
+) -> Decision:
+    """
+    Ask the policy.
+
+    @param cost: what a switch takes, in seconds.
+    @param lengths: how long requests take, in seconds.
+    """
+    costs = Costs()
+    for view in views:
+        costs.woke(view.name, 0.9 * cost)
+        costs.slept(view.name, 0.1 * cost)
+        for number in range(100):
+            costs.served(view.name, lengths * (0.5 + number % 4))
+    held = any(view.state.holdsResources for view in views)
+    room = {"machine": 0.0 if held else 1.0} if free is None else free
+    snapshot = Snapshot(NOW, {one.name: one for one in views}, room, costs, **more)
+    return CostAware().decide(snapshot)
+
+
+class WhomTests(SynchronousTestCase):
+    """
+    Tests for whom the policy wakes.
+    """
+
+    def test_interface(self) -> None:
+        """
+        It is a policy, and is found by its name.
+        """
+        verifyObject(ISwitchPolicy, CostAware())
+        self.assertEqual(find("cost-aware"), CostAware)
+
+    def test_nobodyWaits(self) -> None:
+        """
+        Where nobody waits, nothing happens.
+        """
+        self.assertEqual(decide(awake("a"), asleep("b")), Stay())
+
+    def test_room(self) -> None:
+        """
+        Whoever waited longest is woken where there is room.
+        """
+        self.assertEqual(decide(asleep("a", 1), asleep("b", 2)), Switch("b"))
+
+    def test_idle(self) -> None:
+        """
+        A model that has nothing to do is left at once.
+        """
+        self.assertEqual(decide(awake("a"), asleep("b", 0.0)), Switch("b", {"a"}))
+
+    def test_priority(self) -> None:
+        """
+        Priority counts as waiting, so that whoever waits long enough comes
+        first in spite of it.
+        """
+        for age, first in ((5, "b"), (45, "a")):
+            self.assertEqual(
+                decide(asleep("a", age), asleep("b", 1, priority=3)), Switch(first)
+            )
+
+    def test_urgentInTheMiddle(self) -> None:
+        """
+        One urgent request among others counts for its model.
+        """
+        view = asleep("b", 3, 2)
+        queue = [*view.queue, Waiting("b", NOW - 1, 999, 5.0)]
+        view = ModelView(
+            "b",
+            State.ASLEEP,
+            0.0,
+            ALL,
+            queue=queue,
+            oldest=queue[0],
+            urgency=5.0,
+            maxWait=120.0,
+        )
+        self.assertEqual(decide(asleep("a", 20), view), Switch("b"))
+
+    def test_minActive(self) -> None:
+        """
+        C{min_active_secs} is waited for.
+        """
+        self.assertEqual(
+            decide(awake("a", wokenAt=NOW - 2), asleep("b", 1), minActive=5.0),
+            Stay(3.0),
+        )
+
+    def test_pinned(self) -> None:
+        """
+        A pinned model stays.
+        """
+        self.assertEqual(decide(awake("a", pinned=True), asleep("b", 1)), Stay())
+
+
+class WhenTests(SynchronousTestCase):
+    """
+    Tests for when the policy leaves a model that has work.
+    """
+
+    def stays(self, decision: Decision) -> None:
+        """
+        Nothing happens, and it is thought about again.
+        """
+        self.assertIsInstance(decision, Stay)
+        assert isinstance(decision, Stay)
+        assert decision.recheck is not None
+        self.assertGreater(decision.recheck, 0)
+
+    def test_time(self) -> None:
+        """
+        A model at work is kept while there is time, and left when what is in
+        flight would just be over in time.
+        """
+        self.stays(decide(awake("a", 1.0), asleep("b", 1.0)))
+        self.stays(decide(awake("a", 1.0), asleep("b", 50.0)))
+        self.assertEqual(
+            decide(awake("a", 1.0), asleep("b", 105.0)), Switch("b", {"a"})
+        )
+
+    def test_bound(self) -> None:
+        """
+        The tighter the bound, the sooner a model is left.
+        """
+        self.assertEqual(
+            decide(awake("a", 1.0), asleep("b", 5.0, maxWait=20.0)),
+            Switch("b", {"a"}),
+        )
+
+    def test_manySwitches(self) -> None:
+        """
+        Time is left for all the switches that are ahead.
+        """
+        self.stays(decide(awake("a", 1.0), asleep("b", 30.0), cost=20.0))
+        self.assertEqual(
+            decide(
+                awake("a", 1.0),
+                *(asleep(name, 30.0) for name in "bcdef"),
+                cost=20.0,
+            ),
+            Switch("b", {"a"}),
+        )
+
+    def test_quantum(self) -> None:
+        """
+        Without a tight bound, a model is kept in proportion to what it costs
+        to leave it.
+        """
+        far = {"maxWait": 100_000.0}
+        cheap = decide(
+            awake("a", 1.0), asleep("b", 200.0, **far), cost=1.0, lengths=2.0
+        )
+        self.assertEqual(cheap, Switch("b", {"a"}))
+        self.stays(
+            decide(awake("a", 1.0), asleep("b", 200.0, **far), cost=60.0, lengths=2.0)
+        )
+        self.stays(decide(awake("a", 1.0), asleep("b", 200.0, maxWait=None), cost=60.0))
+
+    def test_crowd(self) -> None:
+        """
+        The more wait, the less may be asked of them for the sake of one.
+        """
+        self.stays(decide(awake("a", 1.0), asleep("b", *[5.0] * 3)))
+        self.assertEqual(
+            decide(awake("a", 1.0), asleep("b", *[5.0] * 40)), Switch("b", {"a"})
+        )
+
+    def test_room(self) -> None:
+        """
+        While long answers hold the machine anyway, short ones may join them,
+        but not after somebody has reached their bound.
+        """
+        many = [60.0] * 12
+        self.stays(decide(awake("a", *many), asleep("b", 110.0)))
+        self.assertEqual(
+            decide(awake("a", *many), asleep("b", 121.0)), Switch("b", {"a"})
+        )
+
+    def test_drainTimeout(self) -> None:
+        """
+        A drain is not expected to last longer than it may.
+        """
+        view = awake("a", 300.0)
+        self.assertIsInstance(decide(view, asleep("b", 90.0), lengths=1.0), Stay)
+        self.stays(decide(view, asleep("b", 70.0), drainTimeout=5.0))
+
+    def test_underWay(self) -> None:
+        """
+        While a switch is under way, nothing else is begun in its place.
+        """
+        decision = decide(
+            awake("a", 1.0, state=State.DRAINING, leaving=True),
+            asleep("b", 5.0, coming=True),
+            asleep("c", 100.0),
+        )
+        self.assertEqual(decision, Stay())
+
+
+class JoinTests(SynchronousTestCase):
+    """
+    Tests for who may join a drain.
+    """
+
+    def draining(
+        self, sizes: Sequence[float | None], age: float = 60.0, **more: Any
+    ) -> ModelView:
+        """
+        A model that drains, with requests that wait for it.
+        """
+        queue = [
+            Waiting("a", NOW - 1, number, size=size)
+            for number, size in enumerate(sizes, 900)
+        ]
+        return awake(
+            "a",
+            age,
+            state=State.DRAINING,
+            leaving=True,
+            queue=queue,
+            oldest=queue[0],
+            **more,
+        )
+
+    def test_fits(self) -> None:
+        """
+        The first that fits joins, not one that would last too long.
+        """
+        view = self.draining([None, 500.0, 500.0, 0.5])
+        decision = decide(view, asleep("b", 112.0, coming=True))
+        self.assertEqual(decision, Admit(list(view.queue)[3]))
+
+    def test_none(self) -> None:
+        """
+        Nobody joins where nobody fits, where it is full, or after somebody
+        has reached their bound.
+        """
+        for view, age in (
+            (self.draining([500.0]), 112.0),
+            (self.draining([0.5], maxInFlight=1), 112.0),
+            (self.draining([0.5]), 125.0),
+        ):
+            decision = decide(view, asleep("b", age, coming=True))
+            self.assertEqual(decision, Stay())
+
+    def test_ended(self) -> None:
+        """
+        A drain that is over is not begun again.
+        """
+        view = self.draining([0.5])
+        view = ModelView(
+            "a", State.DRAINING, 0.0, ALL, queue=view.queue, oldest=view.oldest
+        )
+        self.assertEqual(decide(view, asleep("b", 1.0, coming=True)), Stay())
+
+
+class TogetherTests(SynchronousTestCase):
+    """
+    Tests for machines with room for several models.
+    """
+
+    def test_idleFirst(self) -> None:
+        """
+        What is idle makes room, not what is at work.
+        """
+        one = {"slot": 1.0}
+        self.assertEqual(
+            decide(
+                awake("a", 1.0, needs=one),
+                awake("b", needs=one),
+                asleep("c", 1.0, needs=one),
+                free={"slot": 0.0},
+            ),
+            Switch("c", {"b"}),
+        )
+
+    def test_soonestDrained(self) -> None:
+        """
+        Of those at work, the one that is soonest done makes room.
+        """
+        one = {"slot": 1.0}
+        self.assertEqual(
+            decide(
+                awake("a", *[30.0] * 8, needs=one),
+                awake("b", 1.0, needs=one),
+                asleep("c", 115.0, needs=one),
+                free={"slot": 0.0},
+            ),
+            Switch("c", {"b"}),
+        )
+
+    def test_disjoint(self) -> None:
+        """
+        A model never waits for those that wait for another place.
+        """
+        self.assertEqual(
+            decide(
+                awake("a", 1.0, needs={"gpu0": 1.0}),
+                asleep("b", 5.0, needs={"gpu0": 1.0}),
+                asleep("c", 1.0, needs={"gpu1": 1.0}),
+                free={"gpu0": 0.0, "gpu1": 1.0},
+            ),
+            Switch("c"),
+        )
+
+    def test_bigOne(self) -> None:
+        """
+        What a big model waits for is not taken bit by bit by small ones that
+        came later.
+        """
+        decision = decide(
+            awake("a", 1.0, needs={"gpu": 12.0}),
+            asleep("big", 5.0, needs={"gpu": 24.0}),
+            asleep("small", 1.0, needs={"gpu": 12.0}),
+            free={"gpu": 12.0},
+        )
+        self.assertIsInstance(decision, Stay)
+
+    def test_besides(self) -> None:
+        """
+        Small ones may take what the big one does not need.
+        """
+        decision = decide(
+            awake("a", 1.0, needs={"gpu": 12.0}),
+            awake("c", needs={"gpu": 2.0, "disk": 1.0}),
+            asleep("big", 5.0, needs={"gpu": 20.0}),
+            asleep("small", 1.0, needs={"gpu": 2.0, "disk": 1.0}),
+            free={"gpu": 10.0, "disk": 0.0},
+        )
+        self.assertEqual(decision, Switch("small", {"c"}))
+
+
+class WholeTests(SynchronousTestCase):
+    """
+    Tests for what comes of the policy's decisions together.
+    """
+
+    def simulate(
+        self, trace: Sequence[Arrival], policy: str = "cost-aware", bound: float = 120.0
+    ) -> Report:
+        """
+        Run two models that take 10 s to switch between.
+        """
+        return simulate(
+            makeConfig("a", "b", policy=PolicyConfig(max_wait_secs=bound)),
+            trace,
+            {name: ModelCost(wake=9.0, sleep=1.0) for name in "ab"},
+            policy,
+        )
+
+    def test_runs(self) -> None:
+        """
+        Agents that take turns are served in runs.
+        """
+        trace = [Arrival(0.5 * n, "ab"[n % 2], 8.0) for n in range(400)]
+        ours = self.simulate(trace)
+        first = self.simulate(trace, "fifo")
+        self.assertLess(ours.switches, 0.7 * first.switches)
+        self.assertLess(ours.waits.mean, first.waits.mean)
+        self.assertEqual((ours.lost, ours.missed), (0, 0))
+
+    def test_starvation(self) -> None:
+        """
+        A stream of requests that overlap without an end starves nobody.
+        """
+        trace = [Arrival(float(n), "a", 8.0) for n in range(1000)]
+        trace.append(Arrival(100.5, "b", 1.0))
+        trace.sort(key=lambda one: one.at)
+        report = self.simulate(trace, bound=60.0)
+        self.assertEqual((report.lost, report.missed), (0, 0))
+        self.assertLess(report.byModel["b"].max, 60.0 + 8.0 + 10.0)
