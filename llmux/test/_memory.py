@@ -34,10 +34,18 @@ ADDRESS = IPv4Address("TCP", "127.0.0.1", 4321)
 
 class Transport(StringTransport):
     """
-    A transport that can be half closed.
+    A transport that can be half closed, and knows whether it was aborted.
     """
 
+    aborting = False
     halfClosed = False
+
+    def abortConnection(self) -> None:
+        """
+        Remember it.
+        """
+        self.aborting = True
+        self.loseConnection()
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """
@@ -111,11 +119,13 @@ class Servers:
 
     @ivar connections: those that were wanted, in order.
     @ivar addresses: what endpoints were made for, with their timeouts.
+    @ivar error: what making one fails with, if anything.
     """
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.addresses: list[tuple[str, float]] = []
+        self.error: Exception | None = None
 
     def endpointFor(
         self, reactor: object, address: Address, connectTimeout: float
@@ -123,6 +133,8 @@ class Servers:
         """
         See L{llmux.web._address.endpointFor}.
         """
+        if self.error is not None:
+            raise self.error
         self.addresses.append((address.text, connectTimeout))
         return self
 

@@ -36,8 +36,9 @@ def askedBy(request: Any, prefix: bytes = b"") -> Asked:
         for value in values
     ]
     target = originForm(request.uri)
-    if prefix and (target + b"/").startswith(prefix + b"/"):
-        target = target[len(prefix) :] or b"/"
+    rest = target[len(prefix) :]
+    if prefix and target.startswith(prefix) and rest[:1] in (b"", b"/", b"?"):
+        target = rest if rest.startswith(b"/") else b"/" + rest
     body = request.content
     length = body.seek(0, 2)
     return Asked(
