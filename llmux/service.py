@@ -34,6 +34,7 @@ from llmux.switching.switcher import Switcher
 from llmux.web._backend import Backends
 from llmux.web.control import Control
 from llmux.web.exchange import Context
+from llmux.web.lane import Lane
 from llmux.web.resource import ProxyResource
 from llmux.web.site import ProxySite
 
@@ -73,6 +74,7 @@ class Multiplexer(Service):
     """
 
     log = Logger()
+    _lane: Lane | None = None
 
     def __init__(
         self,
@@ -165,7 +167,17 @@ class Multiplexer(Service):
         stopped = self.switcher.stop(sleepAwake=self.config.on_exit == "sleep")
         return stopped.addCallback(self._stopped)
 
+    def lane(self) -> Lane:
+        """
+        A shorter way for requests to L{resource}, if that is at the root of a
+        L{ProxySite}.  To be called once.
+        """
+        self._lane = Lane(self.resource.context, self.resource.serves)
+        return self._lane
+
     def _stopped(self, result: None) -> None:
+        if self._lane is not None:
+            self._lane.close()
         self._control.close()
         self._backends.close()
         if self._shell is not None:
@@ -297,6 +309,8 @@ class Program(MultiService):
         self._reactor = reactor
         self.multiplexer = Multiplexer(config, reactor, verbose=verbose)
         site = ProxySite(self.multiplexer.resource, reactor, config.limits)
+        if config.lane:
+            site.protocol = self.multiplexer.lane().protocol  # type: ignore[assignment]
         for description in config.listen or (endpointOf(config),):
             self.addService(Listening(reactor, description, site))
         self.addService(self.multiplexer)

@@ -432,6 +432,15 @@ class Config:
             choices=("leave", "sleep"),
         ),
     )
+    lane: bool = field(
+        default=False,
+        metadata=key(
+            "Whether plain requests for models take a shorter way through llmux, "
+            "which costs a fraction of the processor time. What it does not know, it "
+            "leaves to the usual way.",
+            True,
+        ),
+    )
     folder: str = "."
     _names: Mapping[str, str] = field(
         default=Factory(_canonical, takes_self=True),

@@ -71,11 +71,11 @@ class Backends:
     _config: Config
     _reactor: Any
     _endpointFor: EndpointFor = endpointFor
-    _known: dict[str, Backend] = field(factory=dict, init=False)
+    _known: dict[str, Any] = field(factory=dict, init=False)
 
-    def at(self, model: str, address: str) -> Backend:
+    def at(self, model: str, address: str) -> Any:
         """
-        The server of a model.
+        The server of a model: a L{Backend}, or what a subclass has instead.
 
         @param model: the model's name.
         @param address: its server's base URL.
@@ -91,9 +91,14 @@ class Backends:
         except ValueError:
             raise BackendError(model, "is at no known address") from None
         timeout = self._config.models[model].timeouts.connect
-        endpoint = GuardedEndpoint(self._endpointFor(self._reactor, parsed, timeout))
-        made = self._known[model] = Backend(model, parsed, endpoint, self._reactor)
+        endpoint = self._endpointFor(self._reactor, parsed, timeout)
+        made = self._known[model] = self._make(model, parsed, endpoint)
         return made
+
+    def _make(
+        self, model: str, address: Address, endpoint: IStreamClientEndpoint
+    ) -> Any:
+        return Backend(model, address, GuardedEndpoint(endpoint), self._reactor)
 
     def notify(self, event: Event) -> None:
         """

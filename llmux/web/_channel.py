@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_web_channel -*-
+# -*- test-case-name: llmux.test.test_site -*-
 # mypy: allow-untyped-calls
 """
 A connection to a client.
@@ -50,10 +50,10 @@ _requestLine = re.compile(
 _headerLine = re.compile(
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*"
 ).fullmatch
-_host = re.compile(rb"[!-+\--.0-\[\]-~]*").fullmatch
+isHost = re.compile(rb"[!-+\--.0-\[\]-~]*").fullmatch
 
 
-class _Phase(Enum):
+class Phase(Enum):
     IDLE = "idle"
     HEAD = "head"
     BODY = "body"
@@ -73,7 +73,7 @@ class ProxyChannel(HTTPChannel):
 
     site: Any
     transport: Any
-    _phase = _Phase.IDLE
+    _phase = Phase.IDLE
     _headSize = 0
     _minor = b"1"
     _progress = 0
@@ -106,7 +106,7 @@ class ProxyChannel(HTTPChannel):
         Answer a request that has not been received whole, and take nothing
         more of this connection.
         """
-        if self._phase is _Phase.REFUSED:
+        if self._phase is Phase.REFUSED:
             return
         given: list[tuple[bytes, bytes]] = []
         if self.requests:
@@ -123,7 +123,7 @@ class ProxyChannel(HTTPChannel):
             b"\r\n",
         ]
         self.transport.write(b"\r\n".join(lines) + body)
-        self._phase = _Phase.REFUSED
+        self._phase = Phase.REFUSED
         self.persistent = False
         if isinstance(self.transport, FileDescriptor) and ITCPTransport.providedBy(
             self.transport
@@ -142,12 +142,12 @@ class ProxyChannel(HTTPChannel):
         Keep track of how a request comes along.
         """
         phase = self._phase
-        if phase is _Phase.REFUSED:
+        if phase is Phase.REFUSED:
             return
-        if phase is _Phase.BODY:
+        if phase is Phase.BODY:
             self._progress += len(data)
-        elif phase is _Phase.IDLE:
-            self._phase = _Phase.HEAD
+        elif phase is Phase.IDLE:
+            self._phase = Phase.HEAD
             self._deadline.set(self.site.limits.head_secs)
         super().dataReceived(data)
 
@@ -155,7 +155,7 @@ class ProxyChannel(HTTPChannel):
         """
         Judge a line of a head, then parse it.
         """
-        if self._phase is _Phase.REFUSED:
+        if self._phase is Phase.REFUSED:
             return
         self._headSize += len(line) + 2
         if self._headSize > self._headLimit:
@@ -184,28 +184,28 @@ class ProxyChannel(HTTPChannel):
         """
         A line is longer than a head may be.
         """
-        if self._phase is not _Phase.REFUSED:
+        if self._phase is not Phase.REFUSED:
             self._refuseHead()
 
     def allHeadersReceived(self) -> None:
         """
         Judge a whole head.
         """
-        if self._phase is _Phase.REFUSED:
+        if self._phase is Phase.REFUSED:
             return
         self._headSize = 0
         headers = self.requests[-1].requestHeaders
         hosts = headers.getRawHeaders(b"Host", [])
         if len(hosts) > 1 or (not hosts and self._minor == b"1"):
             self.refuse(_bad("The request must have one Host header."))
-        elif hosts and _host(hosts[0]) is None:
+        elif hosts and isHost(hosts[0]) is None:
             self.refuse(_bad("The Host header of the request is not valid."))
         elif not _isPlainlyFramed(
             headers.getRawHeaders(b"Transfer-Encoding"), self._minor
         ):
             self.refuse(_bad("The Transfer-Encoding of the request is not valid."))
         else:
-            self._phase = _Phase.BODY
+            self._phase = Phase.BODY
             self._progress = 0
             self._deadline.set(self.site.limits.stall_secs)
             super().allHeadersReceived()
@@ -214,10 +214,16 @@ class ProxyChannel(HTTPChannel):
         """
         Take a part of a body, or keep what comes after it.
         """
-        if self._phase is _Phase.BODY:
+        if self._phase is Phase.BODY:
             super().rawDataReceived(data)
-        elif self._phase is not _Phase.REFUSED and self.persistent:
-            # Further requests, while one is being answered.
+        elif self._phase is not Phase.REFUSED:
+            self._keepBehind(data)
+
+    def _keepBehind(self, data: bytes) -> None:
+        """
+        Keep further requests, while one is being answered.
+        """
+        if self.persistent:
             self._behindSize += len(data)
             if self._behindSize <= BEHIND:
                 self._behind.append(data)
@@ -230,8 +236,8 @@ class ProxyChannel(HTTPChannel):
         """
         A request is here, whole.
         """
-        if self._phase is not _Phase.REFUSED:
-            self._phase = _Phase.ANSWERING
+        if self._phase is not Phase.REFUSED:
+            self._phase = Phase.ANSWERING
             self._deadline.clear()
             super().allContentReceived()
 
@@ -272,7 +278,7 @@ class ProxyChannel(HTTPChannel):
         The response has been written.  Whoever asked is told, and the next
         request taken up, when the connection has taken it.
         """
-        self._phase = _Phase.DRAINING
+        self._phase = Phase.DRAINING
         self._last = request
         transport = self.transport
         if isinstance(transport, FileDescriptor) and not transport.disconnecting:
@@ -285,11 +291,7 @@ class ProxyChannel(HTTPChannel):
             self._drained()
 
     def _drained(self) -> None:
-        transport = self.transport
-        if isinstance(transport, FileDescriptor):
-            transport.unregisterProducer()
-            transport.registerProducer(self, True)
-        request, self._last = self._last, None
+        request = self._taken()
         request.over()
         if self._isFull:
             self.resumeProducing()
@@ -300,19 +302,32 @@ class ProxyChannel(HTTPChannel):
             self._behindSize = 0
             self.dataReceived(behind)
 
+    def _taken(self) -> Any:
+        """
+        Be the connection's producer again.
+
+        @return: the request whose response has been taken.
+        """
+        transport = self.transport
+        if isinstance(transport, FileDescriptor):
+            transport.unregisterProducer()
+            transport.registerProducer(self, True)
+        request, self._last = self._last, None
+        return request
+
     # What takes too long.
 
     def _idle(self) -> None:
-        self._phase = _Phase.IDLE
+        self._phase = Phase.IDLE
         self._deadline.set(KEPT)
 
     def _expired(self) -> None:
         phase, limits = self._phase, self.site.limits
-        if phase is _Phase.IDLE:
+        if phase is Phase.IDLE:
             self.loseConnection()
-        elif phase is _Phase.HEAD:
+        elif phase is Phase.HEAD:
             self.refuse(_slow("head", limits.head_secs, "head_secs"))
-        elif phase is not _Phase.BODY:
+        elif phase is not Phase.BODY:
             self.transport.abortConnection()
         elif self._progress < PROGRESS:
             self.refuse(_slow("body", limits.stall_secs, "stall_secs"))

@@ -30,10 +30,10 @@ __all__ = ()
 #: interim responses included.
 LONGEST_HEAD = 64 * 1024
 
-_statusLine = re.compile(
+statusLine = re.compile(
     rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n"
 ).match
-_blankLine = re.compile(rb"\n\r?\n").search
+blankLine = re.compile(rb"\n\r?\n").search
 _connection = re.compile(rb"(?i)\nconnection[ \t]*:[ \t]*([^\r\n]*)\r?(?=\n)")
 
 #: As much of a status line as is the same in all of them.
@@ -81,11 +81,11 @@ class Guard(ProtocolWrapper):
         self.received = True
         head = self._head + data
         while True:
-            line = _statusLine(head)
+            line = statusLine(head)
             if line is None:
                 self._judge(head)
                 return
-            end = _blankLine(head, line.end() - 1)
+            end = blankLine(head, line.end() - 1)
             if end is None:
                 self._judge(head)
                 return
@@ -111,7 +111,7 @@ class Guard(ProtocolWrapper):
         Wait for the rest of a head, unless it can be none.
         """
         begins = head.startswith(_BEGINNING[: len(head)])
-        isLine = _statusLine(head) is not None
+        isLine = statusLine(head) is not None
         if not begins or (not isLine and (b"\n" in head or len(head) > _LONGEST_LINE)):
             self._refuse("answered with something that is not HTTP")
         elif self._skipped + len(head) > LONGEST_HEAD:

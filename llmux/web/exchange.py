@@ -22,7 +22,7 @@ from llmux.config import Config
 from llmux.errors import LLMuxError
 from llmux.switching.inflight import Token
 from llmux.switching.switcher import Switcher
-from llmux.web._backend import Backends, Sending, Unreachable
+from llmux.web._backend import Backends, Unreachable
 from llmux.web._body import StoredBody
 from llmux.web._errors import Answer, BackendError, answerTo
 from llmux.web._headers import Pair, forBackend, forClient
@@ -95,7 +95,7 @@ class Exchange:
     _plan: Plan | None = None
     _waiting: Deferred[Token] | None = None
     _token: Token | None = None
-    _sending: Sending | None = None
+    _sending: Any = None
     _relay: Relay | None = None
     _timer: IDelayedCall | None = None
     _status: int | None = None
@@ -157,9 +157,20 @@ class Exchange:
         if plan is None or self._closed or not token.held:
             token.release()
             return
+        limit = plan.model.timeouts.first_byte
+        if limit is not None:
+            self._timer = self._context.clock.callLater(limit, self._tooLate, limit)
+        self._send(plan, token)
+
+    def _send(self, plan: Plan, token: Token) -> None:
+        """
+        Send the request to the model's server.
+
+        @raise BackendError: it is nowhere.
+        """
         asked = self._asked
         backend = self._context.backends.at(token.model, token.address)
-        self._sending = backend.request(
+        self._sending = sending = backend.request(
             asked.method,
             plan.target,
             forBackend(
@@ -172,23 +183,20 @@ class Exchange:
             ),
             StoredBody(plan.pieces, asked.body) if plan.pieces else None,
         )
-        limit = plan.model.timeouts.first_byte
-        if limit is not None:
-            self._timer = self._context.clock.callLater(limit, self._tooLate, limit)
-        sent = self._sending.send()
-        sent.addCallbacks(self._answered, self._notAnswered)
+        sent = sending.send()
+        sent.addCallbacks(self._answered, lambda why: self._notAnswered(why.value))
         sent.addErrback(self._surprised)
 
     def _tooLate(self, limit: float) -> None:
         self._timer = None
         self._fail(f"did not begin to answer within {limit:g} seconds")
 
-    def _notAnswered(self, why: Failure) -> None:
+    def _notAnswered(self, why: BaseException) -> None:
         if self._closed:
             return
         token = self._token
-        if not isinstance(why.value, Unreachable):
-            self._refuse(why.value)
+        if not isinstance(why, Unreachable):
+            self._refuse(why)
         elif self._mayReacquire and token is not None:
             # It is believed to be awake and is not there.  Nothing of the
             # request has been seen by anyone, so it may be sent again.

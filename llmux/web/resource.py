@@ -43,6 +43,7 @@ class ProxyResource:
     The limits of L{llmux.web.site.ProxySite} on heads and on slow clients
     are not this resource's.  That on bodies is, once a body is here.
 
+    @ivar context: what all requests have in common.
     @cvar isLeaf: it finds its own way.
     """
 
@@ -67,7 +68,7 @@ class ProxyResource:
             model was created, in seconds since 1970.
         @param control: the routes of operators, if they are served.
         """
-        self._context = context
+        self.context = context
         self._metrics = metrics
         self._prefix = prefix.rstrip(b"/")
         self._created = created
@@ -97,10 +98,19 @@ class ProxyResource:
             return NOT_DONE_YET
         own = self._ownRoute(path)
         if own is None:
-            Exchange(self._context, client, asked).start()
+            Exchange(self.context, client, asked).start()
         else:
             self._serve(own, client, asked)
         return NOT_DONE_YET
+
+    def serves(self, path: bytes) -> bool:
+        """
+        Whether a path is llmux's own, and not the models'.
+
+        @param path: without a query.
+        """
+        isControl = self._control is not None and self._control.serves(path)
+        return isControl or self._ownRoute(path) is not None
 
     def _ownRoute(self, path: bytes) -> Callable[[], tuple[bytes, bytes]] | None:
         """
@@ -143,14 +153,14 @@ class ProxyResource:
         client.finish()
 
     def _models(self) -> tuple[bytes, bytes]:
-        models = self._context.config.models.values()
+        models = self.context.config.models.values()
         names = {name for model in models for name in (model.name, *model.aliases)}
         listed = [self._described(name) for name in sorted(names)]
         return _inJSON({"object": "list", "data": listed})
 
     def _model(self, quoted: bytes) -> tuple[bytes, bytes]:
         name = unquote(quoted.decode("ascii", "replace"))
-        if self._context.config.modelNamed(name) is None:
+        if self.context.config.modelNamed(name) is None:
             raise UnknownModel(name)
         return _inJSON(self._described(name))
 

@@ -1,0 +1,151 @@
+# -*- test-case-name: llmux.test.test_lane -*-
+"""
+The connection to a client, as the lane writes to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.http import RESPONSES
+from zope.interface import implementer
+
+from llmux.web._chunks import chunked
+from llmux.web._headers import Pair
+from llmux.web._relay import IClient
+
+__all__ = ()
+
+
+@implementer(IClient)
+class LaneClient:
+    """
+    The client of one request after the other, on the same connection.
+
+    Other than with those of other front ends, what is given to L{write} is
+    framed, with its end; and a head waits for what follows it, or for
+    L{flush}.
+
+    @ivar isBusy: whether a request is being answered.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_closes",
+        "_head",
+        "_isChunked",
+        "_isHead",
+        "_over",
+        "isBusy",
+    )
+
+    def __init__(self, channel: Any) -> None:
+        """
+        @param channel: a L{llmux.web.lane.LaneChannel}.
+        """
+        self._channel = channel
+        self._over: Callable[[], None] | None = None
+        self.isBusy = False
+
+    def begin(self, isHead: bool, closes: bool) -> None:
+        """
+        Be the client of another request.
+
+        @param isHead: whether its method is C{HEAD}.
+        @param closes: whether the connection is going to be closed.
+        """
+        self._head = b""
+        self._isHead = isHead
+        self._isChunked = False
+        self._closes = closes
+        self.isBusy = True
+
+    def attach(self, over: Callable[[], None]) -> None:
+        """
+        See L{IClient.attach}.
+        """
+        self._over = over
+
+    def over(self) -> None:
+        """
+        Say that the connection has taken the last byte, or is lost.
+        """
+        self.isBusy = False
+        over, self._over = self._over, None
+        if over is not None:
+            over()
+
+    def head(
+        self, status: int, phrase: bytes, headers: list[Pair], length: int | None
+    ) -> None:
+        """
+        See L{IClient.head}.
+        """
+        phrase = phrase or RESPONSES.get(status, b"Unknown Status")
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
+        lines.extend([b"%b: %b\r\n" % pair for pair in headers])
+        if length is not None:
+            lines.append(b"Content-Length: %d\r\n" % length)
+        elif not self._isHead and status not in (204, 304):
+            self._isChunked = True
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        if self._closes:
+            lines.append(b"Connection: close\r\n")
+        lines.append(b"\r\n")
+        self._head = b"".join(lines)
+
+    def write(self, data: bytes) -> None:
+        """
+        Send a part of the body, framed.
+        """
+        head, self._head = self._head, b""
+        if self._isHead:
+            data = b""
+        if head or data:
+            self._channel.send(head + data if head else data)
+
+    def flush(self) -> None:
+        """
+        Send the head, if it waits.
+        """
+        if self._head:
+            self.write(b"")
+
+    def finish(self) -> None:
+        """
+        See L{IClient.finish}.
+        """
+        self.flush()
+        self._channel.written()
+
+    def cut(self, last: bytes) -> None:
+        """
+        See L{IClient.cut}.
+        """
+        if self.isBusy:
+            self.write(chunked(last) if last and self._isChunked else b"")
+            # Closes when all is sent, and after a while in any case.
+            self._channel.timeoutConnection()
+
+    def abort(self) -> None:
+        """
+        See L{IClient.abort}.
+        """
+        if self.isBusy:
+            self._channel.transport.abortConnection()
+
+    def registerProducer(self, producer: IPushProducer) -> None:
+        """
+        See L{IClient.registerProducer}.
+        """
+        if self.isBusy:
+            self._channel.registerProducer(producer, True)
+
+    def unregisterProducer(self) -> None:
+        """
+        See L{IClient.unregisterProducer}.
+        """
+        if self.isBusy:
+            self._channel.unregisterProducer()

@@ -1,0 +1,166 @@
+# -*- test-case-name: llmux.test.test_lane -*-
+"""
+An exchange with less between its two connections.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+
+from llmux.switching.inflight import Token
+from llmux.web._backend import Unreachable
+from llmux.web._errors import BackendError
+from llmux.web._headers import forBackend, forClient
+from llmux.web._heads import ResponseHead
+from llmux.web._lanebackend import Call, LaneBackends
+from llmux.web._laneclient import LaneClient
+from llmux.web._pieces import chunks
+from llmux.web._plan import Asked, Plan
+from llmux.web._relay import Relay
+from llmux.web.exchange import Context, Exchange
+
+__all__ = ()
+
+_WHOLE = Failure(ResponseDone())
+_BROKEN = Failure(EOFError())
+
+
+class _FramedRelay(Relay):
+    """
+    Relays a body with its framing.
+    """
+
+    @property
+    def nextLine(self) -> bytes:
+        """
+        See L{Relay.nextLine}: the last chunk ends with a line of its own.
+        """
+        isEnd = self._last[:-2].endswith((b"\n\n", b"\r\n\r\n"))
+        return b"" if isEnd or self._last == Relay._last else b"\n\n"
+
+
+class LaneExchange(Exchange):
+    """
+    One request.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        client: LaneClient,
+        asked: Asked,
+        backends: LaneBackends,
+        body: bytes,
+    ) -> None:
+        """
+        @param body: what is in C{asked.body}.
+        """
+        super().__init__(context, client, asked)
+        self._backends = backends
+        self._body = body
+
+    def _send(self, plan: Plan, token: Token) -> None:
+        asked = self._asked
+        backend = self._backends.at(token.model, token.address)
+        address = backend.address
+        lines = [b"%b %b%b HTTP/1.1\r\n" % (asked.method, address.path, plan.target)]
+        headers = forBackend(
+            asked.headers,
+            host=address.hostHeader,
+            peer=asked.peer,
+            scheme=asked.scheme,
+            requestId=asked.requestId,
+            version=asked.version,
+        )
+        lines.extend([b"%b: %b\r\n" % pair for pair in headers])
+        if plan.pieces:
+            body = self._body
+            if len(plan.pieces) > 1:
+                body = b"".join(chunks(plan.pieces, asked.body))
+            lines.append(b"Content-Length: %d\r\n\r\n" % len(body))
+            lines.append(body)
+        elif asked.method in (b"POST", b"PUT", b"PATCH"):
+            lines.append(b"Content-Length: 0\r\n\r\n")
+        else:
+            lines.append(b"\r\n")
+        self._sending = call = Call(
+            backend, asked.method == b"HEAD", b"".join(lines), self
+        )
+        call.send()
+
+    # What the call says.
+
+    def failed(self, error: BackendError | Unreachable) -> None:
+        """
+        See L{IAsker.failed}.
+        """
+        self._notAnswered(error)
+
+    def answered(
+        self, head: ResponseHead, length: int | None, data: bytes, isWhole: bool
+    ) -> None:
+        """
+        See L{IAsker.answered}.
+        """
+        plan, token, client = self._plan, self._token, self._client
+        if plan is None or token is None or self._closed:
+            return
+        self._stopTimer()
+        token.answered()
+        self._status = head.status
+        client.head(
+            head.status,
+            head.phrase,
+            forClient(head.headers, requestId=self._asked.requestId),
+            length,
+        )
+        if isWhole:
+            client.write(data)
+            client.finish()
+            return
+        self._isStream = (
+            length is None
+            and head.header(b"content-type").lower().startswith(b"text/event-stream")
+            and not head.header(b"content-encoding")
+        )
+        self._relay = relay = _FramedRelay(
+            client,
+            self._context.clock,
+            self._context.config.limits.stall_secs,
+            plan.model.timeouts.idle,
+            _nothing,
+            self._fail,
+            self._over,
+        )
+        start: Any = relay.makeConnection
+        start(self._sending.connection)
+        if data:
+            relay.dataReceived(data)
+        client.flush()
+
+    def more(self, data: bytes, isWhole: bool) -> None:
+        """
+        See L{IAsker.more}.
+        """
+        relay = self._relay
+        if relay is not None:
+            if data:
+                relay.dataReceived(data)
+            if isWhole:
+                relay.connectionLost(_WHOLE)
+
+    def broken(self) -> None:
+        """
+        See L{IAsker.broken}.
+        """
+        if self._relay is not None:
+            self._relay.connectionLost(_BROKEN)
+
+
+def _nothing() -> None:
+    """
+    The call knows by itself when its response is here.
+    """
