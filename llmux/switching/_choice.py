@@ -65,14 +65,8 @@ class Choice:
                 self._switches.abandon(move.target)
                 self._board.settle()
                 return
-        for place in overdue:
-            victims = roomFor(snapshot, place.name)
-            if victims is not None:
-                forced = Switch(place.name, victims)
-                if refusal(forced, snapshot, bounded=True) is None:
-                    self._switches.begin(forced)
-                    self._board.settle()
-                    return
+        if self._force(overdue, snapshot):
+            return
         decision = self._ask(snapshot)
         recheck: float | None = None
         if isinstance(decision, Stay):
@@ -87,6 +81,27 @@ class Choice:
                 self._board.notify(DecisionRefused(decision, why))
             recheck = 1.0
         self._arm(now, recheck, soonest)
+
+    def keepBounds(self) -> bool:
+        """
+        Begin a switch for somebody who has been passed over for long enough,
+        before anybody else is let in.
+
+        @return: whether there was one to begin.
+        """
+        overdue, _ = self._overdue(self._board.clock.seconds())
+        return bool(overdue) and self._force(overdue, self._board.snapshot())
+
+    def _force(self, overdue: Sequence[Place], snapshot: Snapshot) -> bool:
+        for place in overdue:
+            victims = roomFor(snapshot, place.name)
+            if victims is not None:
+                forced = Switch(place.name, victims)
+                if refusal(forced, snapshot, bounded=True) is None:
+                    self._switches.begin(forced)
+                    self._board.settle()
+                    return True
+        return False
 
     def _isInTheWay(self, move: Move, snapshot: Snapshot) -> bool:
         """

@@ -123,17 +123,19 @@ class Place:
         oldest = self.oldest
         return oldest is not None and oldest.number <= self.owed
 
-    def enqueue(self, waiter: Waiter, first: bool = False) -> None:
+    def enqueue(self, waiter: Waiter) -> None:
         """
-        Have somebody wait.
-
-        @param first: whether they have waited before, and so stand in front.
+        Have somebody wait, in the order of arrival: one who has waited before
+        comes before all who came later, but not before those who came earlier
+        and whom a higher priority had passed.
         """
         waiting = waiter.waiting
+        last = next(reversed(self.queue), 0)
         self.queue[waiting.number] = waiting
         self.waiters[waiting.number] = waiter
-        if first:
-            self.queue.move_to_end(waiting.number, last=False)
+        if last > waiting.number:
+            for number in [one for one in self.queue if one > waiting.number]:
+                self.queue.move_to_end(number)
         known = self._priorities.get(waiting.priority, 0)
         self._priorities[waiting.priority] = known + 1
         self._view = None

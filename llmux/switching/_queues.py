@@ -121,9 +121,7 @@ class Queues:
         waking = 0.0 if place.serving else self._board.costs.wake(place.name)
         return waking + self._board.costs.service(place.name)
 
-    def enqueue(
-        self, place: Place, waiting: Waiting, first: bool = False
-    ) -> Deferred[Token]:
+    def enqueue(self, place: Place, waiting: Waiting) -> Deferred[Token]:
         number = waiting.number
 
         def left(_: Deferred[Token]) -> None:
@@ -136,7 +134,7 @@ class Queues:
             waiter.timer = self._board.clock.callLater(
                 max(0.0, remaining), self._waitedTooLong, place, number
             )
-        place.enqueue(waiter, first)
+        place.enqueue(waiter)
         self._board.waiting += 1
         self._board.notify(RequestQueued(place.name, len(place.queue)))
         self._board.settle()
@@ -156,9 +154,13 @@ class Queues:
         return waiter
 
     def _dismiss(self, place: Place, number: int, why: str, error: LLMuxError) -> None:
-        waiter = self._forget(place, number, why)
-        if waiter is not None:
-            waiter.ready.errback(error)
+        def tell() -> None:
+            waiter = self._forget(place, number, why)
+            if waiter is not None:
+                waiter.ready.errback(error)
+
+        # They are told before anything is done about their demand being gone.
+        self._board.together(tell)
 
     def dismissAll(self, place: Place, why: str, error: LLMuxError) -> None:
         for number in list(place.queue):

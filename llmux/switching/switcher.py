@@ -211,7 +211,7 @@ class Switcher:
         )
         if place.serving:
             place.residency.check()
-        ready = self._queues.enqueue(place, waiting, first=True)
+        ready = self._queues.enqueue(place, waiting)
         token.release()
         return ready
 
@@ -335,7 +335,15 @@ class Switcher:
             self._board.hooks.stop(place.name)
 
     def _round(self) -> None:
-        for place in self._board.places.values():
+        places = self._board.places.values()
+        if (
+            any(place.queue and place.serving and not place.full for place in places)
+            and not self._board.stopping
+            and self._choice.keepBounds()
+        ):
+            # What that model still owes is served as it drains.
+            return
+        for place in places:
             state = place.state
             if state is State.AWAKE and place.queue:
                 self._queues.serve(place)

@@ -228,7 +228,6 @@ class World:
             assert token is not None
             if dead:
                 self.hooks.awake.discard(client.model)
-                self.excused.add(client.model)
             self.follow(client, self.switcher.reacquire(token))
 
     def endHook(self, index: int, succeeds: bool) -> None:
@@ -417,7 +416,11 @@ class World:
             self.inFlight += 1
         elif isinstance(event, RequestDone):
             self.inFlight -= 1
-        elif isinstance(event, StateChanged) and event.after is State.COOLING:
+        elif isinstance(event, StateChanged) and (
+            event.after is State.COOLING
+            # It was found dead.
+            or (event.before, event.after) == (State.CHECKING, State.DRAINING)
+        ):
             self.excused.add(event.model)
 
     def switchBegins(self, event: SwitchStarted) -> None:

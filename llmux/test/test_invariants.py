@@ -1,25 +1,28 @@
 """
 The promises of the switcher, whatever happens in whatever order.
 
-Each of these was seen to be caught when it was put into the code:
+What these tests catch is tried by planting bugs: C{python -m chaos.planted}
+lists them and plants one after the other.  By promise:
 
- - granting while draining (C{Place.serving} without C{leaving}): promises 1
-   and 2;
- - not draining before sleep (C{Place.finished} always true): promise 1;
- - waking before the victims are asleep (C{Move.hasRoom} always true):
-   promises 2 and 3;
- - keeping a waiter who left (C{Place.remove} leaves the queue as it is):
-   promises 4 and 7;
- - releasing a token twice (C{Token.release} without its guard): promise 4;
- - no timer for the bound (C{Switcher._arm} ignores C{soonest}): promise 5;
- - forgetting what is owed (C{Place.owed} stays 0): promise 6;
- - going on with a switch that nobody wants (C{Switcher._advance} does not look
-   at the queue): promise 7;
- - closing the door to the awake model while C{min_active_secs} lasts
-   (C{Switcher._drain} before the policy decides): promise 8.
+ - 1, nothing goes to a model that is not awake: "granting while draining",
+   "granting while the model sleeps", "not draining before sleep";
+ - 2, resources are not exceeded: "forgetting that what victims hold is spoken
+   for", "taking a model that could not be put to sleep for asleep";
+ - 3, hooks come one after another: "waking before the victims are asleep", "no
+   clean-up after a failed wake";
+ - 4, every request ends once: "keeping a waiter who left", "releasing a token
+   twice", "a token that is not given back when its work is cut";
+ - 5, nobody is passed over for too long: "no timer for the bound", "never
+   forcing the bound", "letting others pass who came after one that is overdue";
+ - 6, who waited when a model woke is served: "forgetting what is owed";
+ - 7, who left causes no switch: "going on with a switch that nobody wants";
+ - 8, the awake model goes on serving: "draining before min_active_secs is
+   over", "not going back to service when a drain is cancelled".
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -33,12 +36,9 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.config import PolicyConfig
-from llmux.policies.fifo import FirstComeFirstServed
+from llmux.interfaces import Reason
+from llmux.test._walk import LENGTH, MODELS, SETTINGS, makeWorld, walk
 from llmux.test._world import World
-from llmux.testing import makeConfig
-
-MODELS = ("a", "b", "c")
 
 indexes = st.integers(0, 5)
 
@@ -51,53 +51,15 @@ class SwitcherMachine(RuleBasedStateMachine):
     world: World | None = None
 
     @initialize(
-        several=st.booleans(),
-        capped=st.sampled_from([None, 1, 2]),
-        timeout=st.sampled_from([None, 20.0]),
-        drains=st.booleans(),
-        minActive=st.sampled_from([0.0, 0.0, 15.0]),
-        maxWait=st.sampled_from([None, 10.0, 60.0]),
-        drainTimeout=st.sampled_from([None, None, 8.0]),
-        ttl=st.sampled_from([None, None, 12.0]),
-        awake=st.sampled_from([frozenset(), frozenset("a"), frozenset("ab")]),
+        chosen=st.fixed_dictionaries(
+            {name: st.sampled_from(values) for name, values in SETTINGS.items()}
+        )
     )
-    def begin(
-        self,
-        several: bool,
-        capped: int | None,
-        timeout: float | None,
-        drains: bool,
-        minActive: float,
-        maxWait: float | None,
-        drainTimeout: float | None,
-        ttl: float | None,
-        awake: frozenset[str],
-    ) -> None:
+    def begin(self, chosen: dict[str, Any]) -> None:
         """
         Make a world.
         """
-        needs = {"a": 10, "b": 14, "c": 20}
-        config = makeConfig(
-            *MODELS,
-            policy=PolicyConfig(
-                name="fifo",
-                request_timeout_secs=timeout,
-                drain_before_switch=drains,
-                min_active_secs=minActive,
-                max_wait_secs=maxWait,
-                drain_timeout_secs=drainTimeout,
-            ),
-            resources={"gpu": 24} if several else {},
-            models={
-                name: {
-                    "max_in_flight": capped,
-                    "ttl_secs": ttl,
-                    "needs": {"gpu": needs[name]} if several else None,
-                }
-                for name in MODELS
-            },
-        )
-        self.world = World(config, FirstComeFirstServed(), awake)
+        self.world = makeWorld(**chosen)
 
     @rule(model=st.sampled_from(MODELS), priority=st.sampled_from([0, 0, 0, 1]))
     def arrive(self, model: str, priority: float) -> None:
@@ -115,6 +77,14 @@ class SwitcherMachine(RuleBasedStateMachine):
         assert self.world is not None
         for name in (model, model, model, others):
             self.world.arrive(name)
+
+    @rule(model=st.sampled_from(MODELS))
+    def order(self, model: str) -> None:
+        """
+        An operator asks for a model.
+        """
+        assert self.world is not None
+        self.world.arrive(model, reason=Reason.OPERATOR)
 
     @rule(index=indexes)
     def leave(self, index: int) -> None:
@@ -175,20 +145,28 @@ class SwitcherMachine(RuleBasedStateMachine):
 
 class InvariantTests(SynchronousTestCase):
     """
-    The promises hold.
+    Nothing goes to a model that is not awake, resources are never exceeded,
+    every request ends once, nobody is passed over for too long, nobody is
+    woken in vain or waits in vain, and nothing is left over in the end.
     """
+
+    def test_walks(self) -> None:
+        """
+        The promises hold at every step of long random walks.  One that breaks
+        a promise says how to walk it again.
+        """
+        for number in range(20_000 // LENGTH):
+            walk(f"test-{number}")
 
     def test_whateverHappens(self) -> None:
         """
-        Whatever happens in whatever order, nothing goes to a model that is
-        not awake, resources are never exceeded, every request ends once,
-        nobody is passed over for too long, nobody is woken in vain, and
-        nothing is left over in the end.
+        They hold whatever is tried; what breaks them is cut down to a few
+        steps.
         """
         run_state_machine_as_test(
             SwitcherMachine,
             settings=settings(
-                max_examples=200,
+                max_examples=150,
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

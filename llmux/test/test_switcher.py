@@ -362,6 +362,48 @@ class WaitingTests(SwitcherTestCase):
         self.assertNoResult(high)
         self.successResultOf(low)
 
+    def test_placeAmongWaiting(self) -> None:
+        """
+        One who has to wait again stands behind those who came earlier and
+        whom a higher priority had passed, so that their bound holds.
+        """
+        self.build(
+            models={"a": {"max_in_flight": 1}}, policy=self.policy(max_wait_secs=60)
+        )
+        token = self.awake("a")
+        low = self.switcher.acquire("a")
+        self.clock.advance(30)
+        high = self.switcher.acquire("a", priority=1)
+        token.release()
+        self.hooks.slowAlive = True
+        again = self.switcher.reacquire(self.successResultOf(high))
+        self.clock.advance(30)
+        self.hooks.finish("a")
+        self.assertNoResult(again)
+        self.successResultOf(low)
+
+    def test_boundBeforeNewcomers(self) -> None:
+        """
+        When a model was not to be had while somebody's time ran out, nobody
+        who came later is let in before that one has had their switch.
+        """
+        self.build(
+            models={"a": {"max_in_flight": 1}, "b": {}},
+            policy=self.policy(max_wait_secs=60, min_active_secs=1000),
+        )
+        token = self.awake("a")
+        self.switcher.acquire("b")
+        self.clock.advance(59)
+        late = self.switcher.acquire("a")
+        self.hooks.slowAlive = True
+        again = self.switcher.reacquire(token)
+        self.clock.advance(2)
+        self.hooks.finish("a")
+        # It waited when the model woke, and is owed its turn.
+        self.successResultOf(again).release()
+        self.assertEqual(self.hooks.ran[1:], [("a", "sleep")])
+        self.assertNoResult(late)
+
     def test_bound(self) -> None:
         """
         When a request has been passed over for C{max_wait_secs}, its model is
