@@ -31,7 +31,8 @@ class TraceTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, parseTrace, ["", line], "t.jsonl")
         (problem,) = error.problems
         self.assertEqual((problem.file, problem.line), ("t.jsonl", 2))
-        return problem.what
+        what: str = problem.what
+        return what
 
     def test_sorted(self) -> None:
         """

@@ -4,6 +4,8 @@ Tests for L{llmux.simulate.world}.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -87,8 +89,13 @@ class ServerTests(SynchronousTestCase):
         """
         The end of one request may be the end of others.
         """
-        works = []
-        self.server.start(1, lambda: [self.server.stop(work) for work in works])
+        works: list[Any] = []
+
+        def stopAll() -> None:
+            for work in works:
+                self.server.stop(work)
+
+        self.server.start(1, stopAll)
         works.append(self.server.start(1, lambda: self.ended.append(("b", 1.0))))
         works.append(self.server.start(9, lambda: self.ended.append(("c", 9.0))))
         self.run_()

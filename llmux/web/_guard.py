@@ -167,5 +167,10 @@ class GuardedEndpoint:
         See L{IStreamClientEndpoint.connect}.
         """
         makeGuards: Any = _GuardedFactory
-        guarded: Deferred[Any] = self._endpoint.connect(makeGuards(factory))
+        guards = makeGuards(factory)
+        # Each connection is one of these, and none of them is news.
+        guards.noisy = False
+        named: Any = factory
+        named.noisy = False
+        guarded: Deferred[Any] = self._endpoint.connect(guards)
         return guarded.addCallback(lambda guard: guard.wrappedProtocol)

@@ -157,6 +157,8 @@ class ProxySite(Site):
     @ivar bodyLimit: the largest request body in bytes.
     """
 
+    #: That it listens is said once, by who has it listen.
+    noisy = False
     # A factory's protocol is what makes its protocols; Twisted's is a
     # function as well.
     protocol = ProxyChannel  # type: ignore[assignment]
