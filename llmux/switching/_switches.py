@@ -136,6 +136,11 @@ class Switches:
         """
         Take a model out of service, with a view to sleep.
         """
+        # Not before all of this is done may it go to sleep, which it does at
+        # once if nothing is in flight: what limits a drain is to end with it.
+        self._board.together(self._drain, place, errand)
+
+    def _drain(self, place: Place, errand: Errand) -> None:
         policy = self._board.config.policy
         place.leaving = True
         place.touch()

@@ -681,6 +681,21 @@ class IdleTests(SwitcherTestCase):
         self.clock.advance(59)
         self.assertIs(self.state("a"), State.AWAKE)
 
+    def test_drainEndsWithSleep(self) -> None:
+        """
+        What limits a drain has nothing to say about what is served after the
+        model has slept and been woken again.
+        """
+        self.build(
+            models={"a": {"ttl_secs": 60}}, policy=self.policy(drain_timeout_secs=10)
+        )
+        self.awake("a").release()
+        self.clock.advance(60)
+        self.hooks.finish("a")
+        token = self.awake("a")
+        self.clock.advance(11)
+        self.assertTrue(token.held)
+
     def test_adopted(self) -> None:
         """
         It counts for models that were awake before llmux started, too.
