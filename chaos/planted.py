@@ -2,14 +2,19 @@
 Bugs planted one at a time into the switching code, each of which the tests of
 the invariants must catch: C{python -m chaos.planted}.
 
-Each bug changes a line or two in a copy of the package, and the random walk of
-L{llmux.test.test_invariants} is run on the copy.
+Each bug changes a line or two in a copy of the package, and
+L{llmux.test.test_invariants} is run on the copy; only for a bug that breaks no
+promise that a world can see, L{llmux.test.test_switcher}.
+
+With words as arguments, only bugs whose names hold one of them are planted.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -28,12 +33,17 @@ class Bug:
     @ivar name: what is broken.
     @ivar before: what stands there.
     @ivar after: what is put in its place.
+    @ivar tests: which tests must catch it.
     """
 
     name: str
     before: str
     after: str
+    tests: str = "llmux.test.test_invariants"
 
+
+#: No bug at all: must not be caught.
+NONE = Bug("nothing", "", "")
 
 BUGS = [
     Bug(
@@ -108,8 +118,8 @@ BUGS = [
     ),
     Bug(
         "not serving who waits when a token comes back",
-        "        if place.queue:\n            self.serve(place)\n        if (",
-        "        if (",
+        "        if place.queue:\n            self.serve(place)\n        if self._board.waiting or",
+        "        if",
     ),
     Bug(
         "forgetting that what victims hold is spoken for",
@@ -167,6 +177,54 @@ BUGS = [
         "        if not self.queue or self.full or len(self.queue) < 2:\n            return None",
     ),
     Bug(
+        "draining before min_active_secs is over",
+        "if early > 1e-6 and not bounded:",
+        "if False:",
+    ),
+    Bug(
+        "letting newcomers in before a bound is kept",
+        "return bool(overdue) and self._force",
+        "return False and self._force",
+    ),
+    Bug(
+        "one who waits again goes before those who came earlier",
+        "                self.queue.move_to_end(number)",
+        "                pass",
+    ),
+    Bug(
+        "a wake that was broken off counts as failed",
+        "            if core.state is State.WAKING:\n",
+        "            if True:\n",
+        "llmux.test.test_residency",
+    ),
+    Bug(
+        "letting everybody into a drain",
+        "            last = self.owed\n",
+        "            last = inf\n",
+    ),
+    Bug(
+        "a priority that beats the bound",
+        "if len(self._priorities) == 1 or overdue:",
+        "if len(self._priorities) == 1:",
+        "llmux.test.test_switcher",
+    ),
+    Bug(
+        "going to sleep while somebody is served, after ttl_secs",
+        "        if not place.serving or place.tokens or place.queue:\n",
+        "        if not place.serving:\n",
+    ),
+    Bug(
+        "a limit to a drain that outlives it",
+        "self._board.together(self._drain, place, errand)",
+        "self._drain(place, errand)",
+        "llmux.test.test_switcher",
+    ),
+    Bug(
+        "never asking again when min_active_secs is over",
+        "        delays = [] if recheck is None else [recheck]\n",
+        "        delays: list[float] = []\n",
+    ),
+    Bug(
         "not cutting a drain that takes too long",
         '        place.owed = 0\n        self._queues.cut(place, "the drain',
         '        place.owed = 0\n        str((place, "the drain',
@@ -180,6 +238,8 @@ def plant(bug: Bug, folder: Path) -> None:
 
     @raise ValueError: the bug does not fit the code any more.
     """
+    if bug is NONE:
+        return
     texts = {path: path.read_text("utf-8") for path in folder.glob("*.py")}
     places = [path for path, text in texts.items() if bug.before in text]
     if len(places) != 1 or texts[places[0]].count(bug.before) != 1:
@@ -190,45 +250,56 @@ def plant(bug: Bug, folder: Path) -> None:
 
 def caught(bug: Bug) -> tuple[bool, str]:
     """
-    Plant a bug in a copy of the package and run the tests on it.
+    Plant a bug in a copy of the package and run its tests on it.
 
-    @return: whether they failed, and the last of what they said.
+    @return: whether they failed, and the first of what they said.
     @raise ValueError: the bug does not fit the code any more.
     """
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "llmux"
         copytree(ROOT / "llmux", copy, ignore=ignore_patterns("__pycache__"))
         plant(bug, copy / "switching")
-        ran = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "twisted.trial",
-                "llmux.test.test_invariants",
-                "llmux.test.test_switcher",
-            ],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        said = [line for line in ran.stdout.splitlines() if "Error" in line]
+        try:
+            ran = subprocess.run(
+                [
+                    *(sys.executable, "-m", "twisted.trial"),
+                    *("--exitfirst", "--reporter=text", bug.tests),
+                ],
+                cwd=folder,
+                # The copy, whatever else there is.
+                env={**os.environ, "PYTHONPATH": folder},
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return True, "the tests did not come to an end"
+        if "\nFAILED (" not in ran.stdout and "\nPASSED (" not in ran.stdout:
+            raise RuntimeError(f"the tests were not run: {ran.stderr[-1000:]}")
+        said = [line for line in ran.stdout.splitlines() if "Error: " in line]
         return ran.returncode != 0, said[0] if said else ""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """
     Plant every bug, and say which were caught.
 
     @return: the exit status: 0 if all were.
     """
+    words = sys.argv[1:] if arguments is None else arguments
+    bugs = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    found, said = caught(NONE)
+    if found:
+        print(f"the tests fail though no bug is planted  {said}")
+        return 1
     missed = 0
     with ThreadPoolExecutor(2) as pool:
-        for bug, (found, said) in zip(BUGS, pool.map(caught, BUGS), strict=True):
+        for bug, (found, said) in zip(bugs, pool.map(caught, bugs), strict=True):
             missed += not found
-            print(f"{'caught' if found else 'MISSED'}: {bug.name}  {said[:100]}")
-    print(f"{len(BUGS) - missed} of {len(BUGS)} planted bugs were caught")
+            verdict = "caught" if found else "MISSED"
+            print(f"{verdict}: {bug.name}  {said[-120:]}", flush=True)
+    print(f"{len(bugs) - missed} of {len(bugs)} planted bugs were caught")
     return 1 if missed else 0
 
 

@@ -27,7 +27,9 @@ def drawn() -> str:
     with TemporaryDirectory() as folder:
         subprocess.run(
             [
-                *("automat-visualize", "--dot-directory", folder),
+                # Beside the interpreter, which need not be on the PATH.
+                str(Path(sys.executable).with_name("automat-visualize")),
+                *("--dot-directory", folder),
                 *("--image-directory", folder, MACHINE),
             ],
             check=True,

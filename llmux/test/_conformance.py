@@ -738,12 +738,12 @@ class Leaving(WireCase):
         The token is held for as long as a few bytes wait to be taken, although
         the server has sent everything and its connection is free.
         """
-        client = await self.ask(post())
+        client = self.connectNarrow()
+        client.send(post())
         server = await self.backend.connection()
         await server.takeRequest()
         client.keeps = False
-        client.transport.pauseProducing()
-        filled = await self.fillSocket(client, server)
+        filled = await self.fillSocket(server)
         self.assertEqual(self.inFlight(), 1)
         self.assertEqual(self.metrics.finished, [])
         client.transport.resumeProducing()
@@ -771,12 +771,13 @@ class Leaving(WireCase):
         """
         So is one that does not take the last bytes.
         """
-        self.start({}, limits=Limits(stall_secs=0.2))
-        client = await self.ask(post())
+        self.start({}, limits=Limits(stall_secs=0.5))
+        client = self.connectNarrow()
+        client.send(post())
         server = await self.backend.connection()
         await server.takeRequest()
-        client.transport.pauseProducing()
-        await self.fillSocket(client, server)
+        await self.fillSocket(server)
+        self.assertEqual(self.inFlight(), 1)
         await self.metrics.when(1)
         self.assertEqual(self.inFlight(), 0)
 

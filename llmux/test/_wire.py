@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from socket import AF_INET, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, socket
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.interfaces import IListeningPort, IPushProducer
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IPushProducer,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -462,8 +467,11 @@ class WireCase(TestCase):
         for peer in peers:
             await peer.end()
         self.context.backends.close()
-        # What is closed on one side is noticed on the other a turn later.
-        await pause(0.01)
+        # What is closed on one side is noticed on the other some turns later.
+        for _ in range(500):
+            if not any(map(ITCPTransport.providedBy, REACTOR.getReaders())):
+                break
+            await pause(0.01)
         for name in list(self.hooks.running):
             self.hooks.fail(name)
         self.switcher.hurry()
@@ -523,37 +531,40 @@ class WireCase(TestCase):
         """
         await Flood(peer, size, wrap).run()
 
-    async def fillSocket(self, client: Peer, server: Peer) -> int:
+    def connectNarrow(self) -> Peer:
         """
-        Have a server send a whole response to a client that does not read, of
-        which just the end does not fit into the client's connection.
-
-        @return: how many bytes the client is going to receive at the least.
+        Connect a client over a connection in which the system keeps little of
+        what has been sent, and that does not read.
         """
-        own = client.transport.getHost().port
+        for port in self.ports:
+            listening: Any = port
+            listening.socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+        peer = Peer()
+        factory = Factory.forProtocol(lambda: peer)
+        with socket() as narrow:
+            # Once it is connected, it is too late to say so.
+            narrow.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+            narrow.connect(("127.0.0.1", self.port))
+            narrow.setblocking(False)
+            REACTOR.adoptStreamConnection(narrow.fileno(), AF_INET, factory)
+        peer.transport.pauseProducing()
+        self.clients.append(peer)
+        return peer
 
-        def isWaiting() -> bool:
-            return any(
-                getattr(getattr(writer, "client", None), "__getitem__", str)(1) == own
-                for writer in REACTOR.getWriters()
-                if isinstance(getattr(writer, "client", None), tuple)
-            )
+    async def fillSocket(self, server: Peer) -> int:
+        """
+        Have a server send a whole response to a client of L{connectNarrow}, of
+        which the end does not fit into the client's connection, but well into
+        what llmux may have waiting for it.
 
-        server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        piece = b"x" * 48_000
-        sent = 0
-        still = 0
-        while still < 10:
-            still = still + 1 if isWaiting() else 0
-            if still:
-                await pause(0.01)
-                continue
-            server.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-            sent += len(piece)
-            await pause(0.003)
-        server.send(b"0\r\n\r\n")
-        await pause()
-        return sent
+        @return: the length of the body.
+        """
+        body = b"x" * 60_000
+        server.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        server.send(body)
+        # It is not to be seen from outside when llmux has received all of it.
+        await pause(4 * MOMENT)
+        return len(body)
 
     def inFlight(self, model: str = "a") -> int:
         """

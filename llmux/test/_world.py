@@ -216,6 +216,8 @@ class World:
                 token.answered()
             self.over(client, "served")
             token.release()
+            # Those who are not sure whether they have done it do it again.
+            token.release()
 
     def refuse(self, index: int, dead: bool) -> None:
         """

@@ -21,6 +21,7 @@ HOOKS = {
     "wake": """
         "$PYTHON" "$SERVER" --model "$LLMUX_MODEL.gguf" --alias "$LLMUX_MODEL" \\
             --port "$LLMUX_PORT" --slots --sse-ping 1 --threads 1 \\
+            --ctx-size 8192 \\
             >"$LLMUX_MODEL.log" 2>&1 &
         echo "$!" >"$LLMUX_MODEL.pid"
         until curl -sf -o /dev/null "$LLMUX_URL/health"; do sleep 0.05; done
@@ -178,8 +179,8 @@ class LlamaTests(ProcessTestCase):
         """
         service = self.serving("slow")
         body = chat("one", stream=True, max_tokens=2)
-        # Long enough to be read for more than a second.
-        body["messages"] = [{"role": "user", "content": "ba " * 800}]
+        # Takes several seconds to be read.
+        body["messages"] = [{"role": "user", "content": "ba " * 3000}]
         stream = open_(service.url, "POST", "/v1/chat/completions", body)
         lines = list(stream.lines())
         self.assertEqual(stream.status, 200, lines)

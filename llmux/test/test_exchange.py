@@ -9,7 +9,6 @@ from typing import Any
 from zope.interface.verify import verifyObject
 
 from llmux.config import PolicyConfig, Timeouts
-from llmux.interfaces import State
 from llmux.test._memory import Connection, FakeClient, MemoryCase, makeAsked
 from llmux.web.exchange import Exchange, IRequestMetrics, NoMetrics
 
@@ -356,10 +355,20 @@ class ExchangeTests(MemoryCase):
 
     def test_answered(self) -> None:
         """
-        The switcher is told that the model has begun to answer.
+        The switcher is told that the model has begun to answer: if its server
+        is gone later, its wake is not to blame, and it is woken again at once.
         """
-        self.prove()
-        self.assertEqual(self.switcher.snapshot().models["a"].state, State.AWAKE)
+        self.ask(body=FOR_B)
+        self.hooks.finish("a")
+        self.hooks.finish("b")
+        self.accept().send(OK)
+        self.backends.close()
+        client = self.ask(body=FOR_B)
+        self.hooks.awake.clear()
+        self.servers.connections[-1].refuse()
+        self.hooks.finish("b")
+        self.assertEqual(client.said, [])
+        self.assertEqual(self.hooks.ran[-1], ("b", "wake"))
 
     def test_surprised(self) -> None:
         """

@@ -414,6 +414,21 @@ class TransitionTests(ResidencyTestCase):
         self.fails()
         self.assertEqual(self.model.failures, 2)
 
+    def test_patience(self) -> None:
+        """
+        Where patience is asked for, it is dead only when it has not answered
+        that often in a row.
+        """
+        self.bring(State.AWAKE)
+        for doubts, answers in ((1, False), (0, True), (1, False)):
+            self.model.check(2)
+            self.succeeds() if answers else self.fails()
+            self.assertIs(self.model.state, State.AWAKE)
+            self.assertEqual(self.model.doubts, doubts)
+        self.model.check(2)
+        self.fails()
+        self.assertIs(self.model.state, State.DRAINING)
+
     def test_address(self) -> None:
         """
         A model is where its hook says until it sleeps, and its C{sleep} is
