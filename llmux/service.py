@@ -29,6 +29,7 @@ from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
 from llmux.observe.log import EventLog
 from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
+from llmux.observe.timeline import Timeline
 from llmux.policies import find
 from llmux.switching.switcher import Switcher
 from llmux.web._backend import Backends
@@ -117,13 +118,17 @@ class Multiplexer(Service):
         self.metrics = Metrics(config.models, self.switcher.costs)
         self._backends = Backends(config, reactor)
         status = Status(config, self.switcher.snapshot, reactor)
-        self._control = Control(config, self.switcher, status, self.output, reactor)
+        timeline = Timeline(self.switcher.snapshot, reactor)
+        self._control = Control(
+            config, self.switcher, status, timeline, self.output, reactor
+        )
         for observer in (
             # First: no connection may be used after its model has left.
             self._backends,
             self.metrics,
             EventLog(Louder() if verbose else Logger()),
             status,
+            timeline,
             self._control.feed,
             *observers,
         ):

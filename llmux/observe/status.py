@@ -6,13 +6,16 @@ All that an operator may want to know, as one document.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from heapq import nsmallest
+from itertools import islice
 from math import isfinite
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from llmux._version import __version__
 from llmux.config import Config
 from llmux.interfaces import (
     Event,
@@ -27,8 +30,13 @@ from llmux.interfaces import (
 
 __all__ = ["Status"]
 
-#: How many switches that are over are remembered.
+#: How many switches that are over, and how many hooks that failed, are
+#: remembered.
 RECENT = 50
+
+#: Of how many requests of a model it is said for how long they have waited or
+#: been served: of those that are the oldest.
+AGES = 100
 
 
 @frozen
@@ -69,6 +77,11 @@ class Status:
     _recent: deque[tuple[float, SwitchEnded]] = field(
         factory=lambda: deque(maxlen=RECENT), init=False
     )
+    _errors: deque[_Mishap] = field(factory=lambda: deque(maxlen=RECENT), init=False)
+    _since: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._since = self._clock.seconds()
 
     def notify(self, event: Event) -> None:
         """
@@ -83,7 +96,8 @@ class Status:
         elif isinstance(event, HookFinished) and event.hook.value != "alive":
             # That `alive` says no is news, and not a mishap.
             if event.error:
-                self._mishaps[event.model] = _Mishap(event, now)
+                mishap = self._mishaps[event.model] = _Mishap(event, now)
+                self._errors.appendleft(mishap)
             elif event.hook.value == "wake":
                 self._mishaps.pop(event.model, None)
 
@@ -91,11 +105,15 @@ class Status:
         """
         @return: everything, ready for JSON: C{models} in the order of the
             configuration, C{resources} by name, C{switches} that are under
-            way, and C{recent_switches}, the newest first.
+            way, and C{recent_switches} and C{recent_errors}, the newest
+            first.
         """
         snapshot = self._snapshot()
         return {
+            "version": __version__,
             "time": snapshot.now,
+            "up_for": snapshot.now - self._since,
+            "policy": self._config.policy.name,
             "models": [
                 self._model(view, snapshot) for view in snapshot.models.values()
             ],
@@ -117,6 +135,10 @@ class Status:
                     "ago": snapshot.now - at,
                 }
                 for at, event in self._recent
+            ],
+            "recent_errors": [
+                {"model": mishap.event.model, **_told(mishap, snapshot.now)}
+                for mishap in self._errors
             ],
         }
 
@@ -142,14 +164,13 @@ class Status:
             "queued": len(view.queue),
             "oldest_waits": None if oldest is None else now - oldest.since,
             "retry_in": None if retryAt is None else max(0.0, retryAt - now),
-            "last_error": None
-            if mishap is None
-            else {
-                "hook": mishap.event.hook.value,
-                "error": mishap.event.error,
-                "attempt": mishap.event.attempt,
-                "ago": now - mishap.at,
-            },
+            "queue_ages": _ages(
+                now, (waiting.since for waiting in islice(view.queue, AGES))
+            ),
+            "in_flight_ages": _ages(
+                now, nsmallest(AGES, (running.granted for running in view.running))
+            ),
+            "last_error": None if mishap is None else _told(mishap, now),
             "address": view.address,
             "pinned": view.pinned,
             "priority": view.priority,
@@ -172,6 +193,19 @@ class Status:
             "elapsed": snapshot.now - found.started,
             "remaining": _number(_remaining(target, victims, snapshot)),
         }
+
+
+def _told(mishap: _Mishap, now: float) -> dict[str, object]:
+    return {
+        "hook": mishap.event.hook.value,
+        "error": mishap.event.error,
+        "attempt": mishap.event.attempt,
+        "ago": now - mishap.at,
+    }
+
+
+def _ages(now: float, began: Iterable[float]) -> list[float]:
+    return [round(now - at, 3) for at in began]
 
 
 def _phase(target: ModelView, victims: Collection[ModelView]) -> str:

@@ -50,8 +50,9 @@ class ControlTests(ProcessTestCase):
         printed = service.get("/llmux/logs/llama").text()
         self.assertIn("wake stdout: loading weights\n", printed)
 
-        running = {"running": [{"model": "llama", "state": "ready"}]}
-        self.assertEqual(service.get("/running").json(), running)
+        (running,) = service.get("/running").json()["running"]
+        self.assertEqual((running["model"], running["state"]), ("llama", "ready"))
+        self.assertEqual(running["proxy"], llama.url)
         foreign = {"Origin": "http://evil.example"}
         refused = request(url, "POST", "/api/models/unload", headers=foreign)
         self.assertEqual((refused.status, refused.code()), (403, "foreign_origin"))

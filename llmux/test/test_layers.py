@@ -57,7 +57,7 @@ ALONE = {
     "config": {"errors"},
     "policies": {"interfaces", "switching.placement"},
     "hooks": {"config", "errors", "interfaces"},
-    "observe": {"config", "interfaces"},
+    "observe": {"_version", "config", "interfaces"},
     "testing": {"config", "errors", "interfaces"},
     # A model server for trials, which knows nothing of llmux.
     "demo": set[str](),

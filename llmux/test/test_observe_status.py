@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from llmux.interfaces import IObserver, Reason, SwitchEnded, SwitchStarted
-from llmux.observe.status import RECENT, Status, _number
+from llmux.observe.status import AGES, RECENT, Status, _number
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.switching.switcher import Switcher
 from llmux.testing import FakeHooks, makeConfig
@@ -100,6 +100,8 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(document["models"][0]["in_flight"], 1)
         b = document["models"][1]
         self.assertEqual((b["queued"], b["oldest_waits"]), (1, 2))
+        self.assertEqual((b["queue_ages"], b["in_flight_ages"]), ([2], []))
+        self.assertEqual(document["models"][0]["in_flight_ages"], [2])
         before = switch["remaining"]
 
         self.successResultOf(held).release()
@@ -146,6 +148,27 @@ class StatusTests(SynchronousTestCase):
         self.switcher.acquire("a")
         self.hooks.finish("a")
         self.assertIsNone(self.document()["models"][0]["last_error"])
+        (error,) = self.document()["recent_errors"]
+        self.assertEqual((error["model"], error["error"]), ("a", "exit status 1"))
+
+    def test_ages(self) -> None:
+        """
+        Of many requests the ages of the oldest are told.
+        """
+        self.switcher.wake("a")
+        self.hooks.finish("a")
+        for _ in range(AGES + 5):
+            self.clock.advance(1)
+            self.switcher.acquire("a")
+        for _ in range(AGES + 5):
+            self.clock.advance(1)
+            self.switcher.acquire("b")
+        a, b = self.document()["models"]
+        self.assertEqual((a["in_flight"], b["queued"]), (AGES + 5, AGES + 5))
+        self.assertEqual(len(a["in_flight_ages"]), AGES)
+        self.assertEqual(a["in_flight_ages"][0], 2 * AGES + 9)
+        self.assertEqual(len(b["queue_ages"]), AGES)
+        self.assertEqual(b["queue_ages"][0], AGES + 4)
 
     def fail_(self, model: str) -> Any:
         """

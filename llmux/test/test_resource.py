@@ -148,7 +148,13 @@ class ResourceTests(MemoryCase):
         """
         Own routes can only be read, and do not look into a body for a model.
         """
-        for path in ("/v1/models", "/v1/models/z", "/health", "/metrics"):
+        for path in (
+            "/v1/models",
+            "/v1/models/z",
+            "/v1/models/none",
+            "/health",
+            "/metrics",
+        ):
             for method in ("POST", "DELETE", "OPTIONS"):
                 answer = self.code(path, method=method, body=b'{"model": "z"}')
                 self.assertEqual(answer, (405, "method_not_allowed"))

@@ -4,6 +4,7 @@ Tests for L{llmux.web.control} and L{llmux.web._origin}.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -11,12 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.hooks import HookOutput
 from llmux.observe.status import Status
+from llmux.observe.timeline import Timeline
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.switching.switcher import Switcher
 from llmux.test._readers import FakeClient, ask
 from llmux.testing import FakeHooks, makeConfig
 from llmux.web import control
 from llmux.web._headers import Pair
+from llmux.web._live import PAUSE
 from llmux.web.control import Control
 
 
@@ -35,7 +38,7 @@ class ControlTestCase(SynchronousTestCase):
         config = makeConfig(
             resources={"gpu": 3.0},
             models={
-                "a": {"aliases": ("gpt",), "needs": {"gpu": 1.0}},
+                "a": {"aliases": ("gpt",), "needs": {"gpu": 1.0}, "ttl_secs": 90.5},
                 "org/b": {"needs": {"gpu": 1.0}},
                 "p": {"pin": True, "needs": {"gpu": 1.0}},
             },
@@ -43,8 +46,12 @@ class ControlTestCase(SynchronousTestCase):
         self.switcher = Switcher(config, self.hooks, FirstComeFirstServed(), self.clock)
         self.output = HookOutput(self.clock)
         status = Status(config, self.switcher.snapshot, self.clock)
-        self.control = Control(config, self.switcher, status, self.output, self.clock)
+        timeline = Timeline(self.switcher.snapshot, self.clock)
+        self.control = Control(
+            config, self.switcher, status, timeline, self.output, self.clock
+        )
         self.switcher.addObserver(status)
+        self.switcher.addObserver(timeline)
         self.switcher.addObserver(self.control.feed)
         self.switcher.start()
 
@@ -294,23 +301,32 @@ class LlamaSwapTests(ControlTestCase):
 
     def test_running(self) -> None:
         """
-        Models are ready, starting or stopping, or not told of.
+        Models are ready, starting or stopping, or not told of.  All that is
+        there in llama-swap's answers is there, but for what hooks are.
         """
         self.assertEqual(self.get("/running").json(), {"running": []})
         self.wake("a")
         self.wake("p")
         self.post("/llmux/models/a/sleep")
         self.switcher.wake("org/b")
+        running = self.get("/running").json()["running"]
         self.assertEqual(
-            self.get("/running").json(),
+            [(one["model"], one["state"]) for one in running],
+            [("a", "stopping"), ("org/b", "starting"), ("p", "ready")],
+        )
+        self.assertEqual(
+            running[0],
             {
-                "running": [
-                    {"model": "a", "state": "stopping"},
-                    {"model": "org/b", "state": "starting"},
-                    {"model": "p", "state": "ready"},
-                ]
+                "model": "a",
+                "state": "stopping",
+                "cmd": "",
+                "proxy": "http://127.0.0.1:8001",
+                "ttl": 90,
+                "name": "",
+                "description": "",
             },
         )
+        self.assertEqual(running[1]["ttl"], 0)
 
     def test_unloadOne(self) -> None:
         """
@@ -335,9 +351,9 @@ class LlamaSwapTests(ControlTestCase):
         self.hooks.finish("a")
         self.assertEqual(client.status, 0)
         self.hooks.finish("org/b")
-        self.assertEqual((client.status, client.body), (200, b"OK"))
+        self.assertEqual((client.status, client.json()), (200, {"msg": "ok"}))
         self.assertEqual(self.state("p"), "awake")
-        self.assertEqual(self.post("/api/models/unload/").body, b"OK")
+        self.assertEqual(self.post("/api/models/unload/").json(), {"msg": "ok"})
 
     def test_unloadFails(self) -> None:
         """
@@ -374,6 +390,30 @@ class FollowTests(ControlTestCase):
         before = client.body
         self.post("/llmux/models/a/sleep")
         self.assertEqual(client.body, before)
+
+    def test_watch(self) -> None:
+        """
+        A reader that asks for it is told how everything is whenever anything
+        has changed, which may be the number of those who wait, but not more
+        often than it could look; and no more when it has left.
+        """
+        client = self.get("/llmux/events?status")
+        plain = self.get("/llmux/events")
+        self.switcher.acquire("a").addErrback(lambda _: None)
+        waiting = self.switcher.acquire("a")
+        waiting.addErrback(lambda _: None)
+        self.assertEqual(client.body.count(b"event: status\n"), 1)
+        self.clock.advance(PAUSE)
+        self.assertEqual(client.body.count(b"event: status\n"), 2)
+        last = json.loads(client.body.rpartition(b"event: status\ndata: ")[2])
+        self.assertEqual(last["models"][0]["queued"], 2)
+        self.clock.advance(PAUSE)
+        self.assertEqual(client.body.count(b"event: status\n"), 2)
+        waiting.cancel()
+        client.leave()
+        self.clock.advance(PAUSE)
+        self.assertEqual(plain.body.count(b"event: status\n"), 1)
+        self.assertFalse(self.control.feed.watchers)
 
     def test_logs(self) -> None:
         """
@@ -426,7 +466,9 @@ class FollowTests(ControlTestCase):
         """
         When llmux stops, what is followed ends, and no timer is left.
         """
-        clients = [self.get("/llmux/events"), self.get("/llmux/logs/a?follow")]
+        clients = [self.get("/llmux/events?status"), self.get("/llmux/logs/a?follow")]
+        self.switcher.acquire("a").addErrback(lambda _: None)
         self.control.close()
         self.assertEqual([client.ended for client in clients], ["finished"] * 2)
+        self.switcher.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])

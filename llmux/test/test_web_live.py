@@ -150,7 +150,8 @@ class FeedTests(SynchronousTestCase):
         Every state change, hook and switch is told by name, as JSON on one
         line; single requests are not.
         """
-        clock, client, feed = Clock(), FakeClient(), Feed()
+        clock, client = Clock(), FakeClient()
+        feed = Feed(clock, dict)
         verifyObject(IObserver, feed)
         live = Live(client, clock, feed.readers.discard)
         feed.notify(SwitchStarted("a", (), Reason.REQUEST))

@@ -34,6 +34,9 @@ HEARTBEAT = 15.0
 #: and is told then how things are.
 WAITING = 256 * 1024
 
+#: Seconds that pass at least between two looks at everything.
+PAUSE = 0.4
+
 #: What events are called outside.
 NAMES: dict[type, str] = {
     StateChanged: "state_changed",
@@ -184,9 +187,18 @@ class Live:
 class Feed:
     """
     Tells readers of state changes, hooks and switches.
+
+    @ivar readers: those who are told of each.
+    @ivar watchers: those of them who are also told how everything is,
+        whenever anything has changed, but not more often than they could
+        look.
     """
 
+    _clock: IReactorTime
+    _document: Callable[[], object]
     readers: set[Live] = field(factory=set, init=False)
+    watchers: set[Live] = field(factory=set, init=False)
+    _due: IDelayedCall | None = field(default=None, init=False)
 
     def notify(self, event: Event) -> None:
         """
@@ -197,6 +209,24 @@ class Feed:
             data = frame(asdict(event, value_serializer=_plain), name)
             for reader in tuple(self.readers):
                 reader.send(data)
+        if self.watchers and self._due is None:
+            self._due = self._clock.callLater(PAUSE, self._show)
+
+    def leave(self, reader: Live) -> None:
+        """
+        Tell somebody no more.
+        """
+        self.readers.discard(reader)
+        self.watchers.discard(reader)
+        if not self.watchers and self._due is not None:
+            due, self._due = self._due, None
+            due.cancel()
+
+    def _show(self) -> None:
+        self._due = None
+        data = frame(self._document(), "status")
+        for watcher in tuple(self.watchers):
+            watcher.send(data)
 
 
 def _plain(instance: object, attribute: object, value: object) -> object:

@@ -31,9 +31,11 @@ from llmux.errors import UnknownModel
 from llmux.hooks import HookOutput, OutputLine
 from llmux.interfaces import State
 from llmux.observe.status import Status
+from llmux.observe.timeline import Timeline
 from llmux.switching.switcher import Switcher
 from llmux.web._errors import ForeignOrigin, TooManyReaders, WrongMethod, answerTo
 from llmux.web._live import Feed, Live, frame
+from llmux.web._openapi import description
 from llmux.web._origin import isForeign
 from llmux.web._plan import Asked
 from llmux.web.exchange import sendAnswer
@@ -52,6 +54,18 @@ _RUNNING = {
     State.SLEEPING: "stopping",
     State.STUCK: "stopping",
 }
+
+#: What is read at one path.
+_READ = {
+    b"/llmux/openapi.json": "openapi",
+    b"/llmux/status": "status",
+    b"/llmux/timeline": "timeline",
+    b"/llmux/events": "events",
+    b"/running": "running",
+}
+
+#: What is done to a model: a path ends so.
+_DONE = (b"wake", b"sleep", b"clear")
 
 
 @frozen
@@ -78,15 +92,17 @@ class Control:
         config: Config,
         switcher: Switcher,
         status: Status,
+        timeline: Timeline,
         output: HookOutput,
         clock: IReactorTime,
     ) -> None:
         self._config = config
         self._switcher = switcher
         self._status = status
+        self._timeline = timeline
         self._output = output
         self._clock = clock
-        self.feed = Feed()
+        self.feed = Feed(clock, status.document)
         self._readers: dict[Live, Callable[[], None]] = {}
 
     def serves(self, path: bytes) -> bool:
@@ -117,7 +133,7 @@ class Control:
             words = parse_qs(query.decode("ascii", "replace"), keep_blank_values=True)
             isAsked = words.get(_WORDS.get(act, ""), ["no"])[-1] not in _NOT
             if act == "events" or (act == "logs" and isAsked):
-                self._follow(client, asked, model)
+                self._follow(client, asked, model, isAsked)
                 return
         except Exception as error:
             client.attach(_nothing)
@@ -138,12 +154,10 @@ class Control:
         """
         The method, the name of a model as the client says it, and what to do.
         """
-        if path == b"/running":
-            return b"GET", "", "running"
+        if path in _READ:
+            return b"GET", "", _READ[path]
         if path in (b"/api/models/unload", b"/api/models/unload/"):
             return b"POST", "", "unload"
-        if path in (b"/llmux/status", b"/llmux/events"):
-            return b"GET", "", path[len(b"/llmux/") :].decode("ascii")
         for start, method, act in (
             (b"/api/models/unload/", b"POST", "unload"),
             (b"/llmux/logs/", b"GET", "logs"),
@@ -153,7 +167,7 @@ class Control:
         if path.startswith(b"/llmux/models/"):
             # Names may have slashes in them.
             name, _, act_ = path[len(b"/llmux/models/") :].rpartition(b"/")
-            if name and act_ in (b"wake", b"sleep", b"clear"):
+            if name and act_ in _DONE:
                 return b"POST", _unquoted(name), act_.decode("ascii")
         return None
 
@@ -166,13 +180,21 @@ class Control:
     def _do(self, act: str, model: str, isAsked: bool) -> Deferred[Said]:
         if act == "status":
             return succeed(_inJSON(self._status.document()))
+        if act == "timeline":
+            return succeed(_inJSON(self._timeline.document()))
+        if act == "openapi":
+            return succeed(Said(description()))
         if act == "running":
             return succeed(_inJSON({"running": self._running()}))
         if act == "logs":
             lines = self._lines(model).encode()
             return succeed(Said(lines, b"text/plain; charset=utf-8"))
         if act == "unload":
-            return self._unload(model).addCallback(lambda _: Said(b"OK", b"text/plain"))
+            return self._unload(model).addCallback(
+                lambda _: (
+                    Said(b"OK", b"text/plain") if model else _inJSON({"msg": "ok"})
+                )
+            )
         if act == "wake":
             done = self._switcher.wake(model)
         elif act == "sleep":
@@ -182,11 +204,21 @@ class Control:
             done = succeed(None)
         return done.addCallback(lambda _: _inJSON(self._status.model(model)))
 
-    def _running(self) -> list[dict[str, str]]:
+    def _running(self) -> list[dict[str, object]]:
+        views = self._switcher.snapshot().models
         return [
-            {"model": view.name, "state": _RUNNING[view.state]}
-            for view in self._switcher.snapshot().models.values()
-            if view.state in _RUNNING
+            {
+                "model": name,
+                "state": _RUNNING[views[name].state],
+                # Hooks may hold secrets.
+                "cmd": "",
+                "proxy": views[name].address,
+                "ttl": int(self._config.models[name].ttl_secs or 0),
+                "name": "",
+                "description": "",
+            }
+            for name in sorted(views)
+            if views[name].state in _RUNNING
         ]
 
     def _unload(self, model: str) -> Deferred[Any]:
@@ -249,9 +281,11 @@ class Control:
             self.log.failure("while answering {path}", why, path=asked.target)
         sendAnswer(client, answer, asked.requestId)
 
-    def _follow(self, client: Any, asked: Asked, model: str) -> None:
+    def _follow(self, client: Any, asked: Asked, model: str, watches: bool) -> None:
         """
         Have a client follow events or, if a model is named, its hooks.
+
+        @param watches: whether it is told how everything is, too.
         """
         if len(self._readers) >= READERS:
             raise TooManyReaders()
@@ -265,7 +299,9 @@ class Control:
         else:
             first = frame(self._status.document(), "status")
             self.feed.readers.add(live)
-            self._readers[live] = lambda: self.feed.readers.discard(live)
+            if watches:
+                self.feed.watchers.add(live)
+            self._readers[live] = lambda: self.feed.leave(live)
         live.start(asked.requestId, first)
         if asked.method == b"HEAD":
             live.finish()
@@ -275,7 +311,7 @@ class Control:
 
 
 #: The word of a query by which more is asked for.
-_WORDS = {"logs": "follow", "sleep": "drain"}
+_WORDS = {"events": "status", "logs": "follow", "sleep": "drain"}
 
 _NOT = ("0", "no", "false")
 

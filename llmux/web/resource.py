@@ -135,6 +135,9 @@ class ProxyResource:
         asked: Asked,
     ) -> None:
         client.attach(lambda: None)
+        if make is not _nothing and asked.method not in (b"GET", b"HEAD"):
+            sendAnswer(client, _ONLY_READ, asked.requestId)
+            return
         try:
             body, kind = make()
         except (NotFound, UnknownModel) as error:
@@ -143,9 +146,6 @@ class ProxyResource:
         except Exception as error:
             self.log.failure("while answering {path}", path=asked.target)
             sendAnswer(client, answerTo(error), asked.requestId)
-            return
-        if asked.method not in (b"GET", b"HEAD"):
-            sendAnswer(client, _ONLY_READ, asked.requestId)
             return
         headers = [(b"Content-Type", kind), (b"X-Request-Id", asked.requestId)]
         client.head(200, b"", headers, len(body))
