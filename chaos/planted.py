@@ -188,7 +188,7 @@ BUGS = [
     ),
     Bug(
         "one who waits again goes before those who came earlier",
-        "                self.queue.move_to_end(number)",
+        "                self.queue.move_to_end(later)",
         "                pass",
     ),
     Bug(

@@ -177,6 +177,17 @@ class PolicyConfig:
             30,
         ),
     )
+    cancelled_wake: str = field(
+        default="yield",
+        metadata=key(
+            "What becomes of a wake that nobody waits for any more: ``finish`` it and "
+            "keep the model; ``yield`` is the same unless another model is asked for "
+            "that needs the place, and then ends it; ``end`` it at once. What was "
+            "ended is cleaned up after by ``sleep``.",
+            "end",
+            choices=("finish", "yield", "end"),
+        ),
+    )
     drain_timeout_secs: float | None = field(
         default=None,
         metadata=seconds(
@@ -298,6 +309,15 @@ class ModelConfig:
     priority: float = field(
         default=0,
         metadata=key("Requests for models with a higher priority go first.", 10),
+    )
+    max_wait_secs: float | None = field(
+        default=None,
+        metadata=seconds(
+            "How long a request for the model may be passed over by requests that "
+            "came later.",
+            15,
+            default="``policy.max_wait_secs``",
+        ),
     )
     max_in_flight: int | None = field(
         default=None,

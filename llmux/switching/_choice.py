@@ -109,18 +109,16 @@ class Choice:
         others wait for.
         """
         target = move.target
-        return (
-            target.state is State.WAKING
-            and not target.queue
-            and not move.abandoned
-            and any(
-                place.queue
-                and place.state is State.ASLEEP
-                and not place.coming
-                and self._board.rooms.collide(target, place)
-                and roomFor(snapshot, place.name) is None
-                for place in self._board.places.values()
-            )
+        if target.state is not State.WAKING or target.queue or move.abandoned:
+            return False
+        wanted = self._board.config.policy.cancelled_wake
+        return wanted == "yield" and any(
+            place.queue
+            and place.state is State.ASLEEP
+            and not place.coming
+            and self._board.rooms.collide(target, place)
+            and roomFor(snapshot, place.name) is None
+            for place in self._board.places.values()
         )
 
     def _ask(self, snapshot: Snapshot) -> Decision:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from heapq import heappop, heappush
 from math import inf
 
 from attrs import define, field
@@ -18,6 +19,12 @@ from llmux.config import ModelConfig
 from llmux.interfaces import ModelView, State, Waiting
 from llmux.switching._residency import Residency
 from llmux.switching.inflight import Token
+
+#: How many seconds of waiting count as much as one point of priority among
+#: those who wait for the same model.  Without it, a steady stream of those
+#: with a higher priority could keep one with a lower one waiting for ever
+#: where no C{max_wait_secs} is set.
+AGEING = 10.0
 
 
 @define(eq=False)
@@ -75,6 +82,7 @@ class Place:
     sleepers: list[Deferred[None]] = field(factory=list, init=False)
     _view: ModelView | None = field(default=None, init=False)
     _priorities: dict[float, int] = field(factory=dict, init=False)
+    _order: list[tuple[float, int]] = field(factory=list, init=False)
 
     @property
     def name(self) -> str:
@@ -130,12 +138,19 @@ class Place:
         and whom a higher priority had passed.
         """
         waiting = waiter.waiting
+        number = waiting.number
         last = next(reversed(self.queue), 0)
-        self.queue[waiting.number] = waiting
-        self.waiters[waiting.number] = waiter
-        if last > waiting.number:
-            for number in [one for one in self.queue if one > waiting.number]:
-                self.queue.move_to_end(number)
+        self.queue[number] = waiting
+        self.waiters[number] = waiter
+        if last > number:
+            for later in [one for one in self.queue if one > number]:
+                self.queue.move_to_end(later)
+        # Who goes before whom does not change with time, since all of them
+        # age alike.  Those who have left are passed over later.
+        if len(self._order) > 2 * len(self.queue) + 64:
+            self._order = sorted(map(_turn, self.queue.values()))
+        else:
+            heappush(self._order, _turn(waiting))
         known = self._priorities.get(waiting.priority, 0)
         self._priorities[waiting.priority] = known + 1
         self._view = None
@@ -152,6 +167,8 @@ class Place:
         self._priorities[priority] -= 1
         if not self._priorities[priority]:
             del self._priorities[priority]
+        if not self.queue:
+            self._order.clear()
         if waiter.timer is not None and waiter.timer.active():
             waiter.timer.cancel()
         self._view = None
@@ -175,11 +192,15 @@ class Place:
         overdue = self.maxWait is not None and now - oldest.since >= self.maxWait
         if len(self._priorities) == 1 or overdue:
             return oldest if oldest.number <= last else None
-        return min(
-            (waiting for waiting in self.queue.values() if waiting.number <= last),
-            key=lambda waiting: (-waiting.priority, waiting.number),
-            default=None,
-        )
+        if last is not inf:
+            return min(
+                (waiting for waiting in self.queue.values() if waiting.number <= last),
+                key=_turn,
+                default=None,
+            )
+        while self._order[0][1] not in self.queue:
+            heappop(self._order)
+        return self.queue[self._order[0][1]]
 
     def touch(self) -> None:
         """
@@ -225,3 +246,10 @@ class Place:
             if timer is not None and timer.active():
                 timer.cancel()
         self.drainTimer = self.idleTimer = self.watchTimer = None
+
+
+def _turn(waiting: Waiting) -> tuple[float, int]:
+    """
+    Who goes first among those who wait for a model: the least.
+    """
+    return waiting.since - AGEING * waiting.priority, waiting.number

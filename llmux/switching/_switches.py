@@ -204,7 +204,15 @@ class Switches:
         """
         Take a switch as far as it goes.
         """
-        if move.target.state is not State.ASLEEP:
+        target = move.target
+        if (
+            target.state is State.WAKING
+            and not target.queue
+            and not move.abandoned
+            and self._board.config.policy.cancelled_wake == "end"
+        ):
+            self.abandon(target)
+        if target.state is not State.ASLEEP:
             return
         if any(victim.state is State.STUCK for victim in move.victims):
             # Who waits goes on waiting: the sleep is tried again.

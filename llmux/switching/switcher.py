@@ -79,7 +79,11 @@ class Switcher:
             self._board.places[model.name] = Place(
                 config=model,
                 needs=dict(needs),
-                maxWait=config.policy.max_wait_secs,
+                maxWait=(
+                    config.policy.max_wait_secs
+                    if model.max_wait_secs is None
+                    else model.max_wait_secs
+                ),
                 residency=Residency(
                     model,
                     hooks,

@@ -25,6 +25,8 @@ SETTINGS: Mapping[str, list[Any]] = {
     "drains": [True, True, False],
     "minActive": [0.0, 0.0, 15.0],
     "maxWait": [None, 10.0, 60.0],
+    "hasty": [None, None, 4.0],
+    "cancelled": ["yield", "yield", "finish", "end"],
     "drainTimeout": [None, None, 8.0],
     "ttl": [None, None, 12.0],
     "pinned": [None, None, None, "a"],
@@ -57,6 +59,8 @@ def makeWorld(
     drains: bool = True,
     minActive: float = 0.0,
     maxWait: float | None = None,
+    hasty: float | None = None,
+    cancelled: str = "yield",
     drainTimeout: float | None = None,
     ttl: float | None = None,
     pinned: str | None = None,
@@ -66,6 +70,8 @@ def makeWorld(
 ) -> World:
     """
     A world with one place, or with several.
+
+    @param hasty: C{max_wait_secs} of one of the models.
     """
     needs = {"a": 10, "b": 14, "c": 20}
     config = makeConfig(
@@ -76,6 +82,7 @@ def makeWorld(
             drain_before_switch=drains,
             min_active_secs=minActive,
             max_wait_secs=maxWait,
+            cancelled_wake=cancelled,
             drain_timeout_secs=drainTimeout,
         ),
         resources={"gpu": 24} if several else {},
@@ -84,6 +91,7 @@ def makeWorld(
                 "max_in_flight": capped,
                 "ttl_secs": ttl,
                 "pin": name == pinned,
+                "max_wait_secs": hasty if name == "b" else None,
                 "needs": {"gpu": needs[name]} if several else None,
             }
             for name in MODELS
@@ -102,7 +110,7 @@ def step(world: World, random: Random) -> str:
     model = random.choice(MODELS)
     index = random.randrange(6)
     if kind == "arrive":
-        world.arrive(model, random.choice((0, 0, 0, 1)))
+        world.arrive(model, random.choice((0, 0, 0, 1, -2.5, 7)))
     elif kind == "crowd":
         for name in (model, model, model, random.choice(MODELS)):
             world.arrive(name)

@@ -11,6 +11,7 @@ of a model where a promise speaks of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -380,6 +381,34 @@ class World:
             return
         for other in self.passedOver(client.model, client.number):
             self.expect(False, f"{other} passed over by {client}")
+        now = self.clock.seconds()
+        for other in self.waitingFor(client.model):
+            self.expect(
+                other.number >= client.number
+                or bool(other.grants)
+                or not self.isOverdue(other, now),
+                f"{other} passed over by {client} for the same model",
+            )
+
+    def boundOf(self, model: str) -> float | None:
+        """
+        How long requests for a model may be passed over.
+        """
+        own = self.config.models[model].max_wait_secs
+        return self.config.policy.max_wait_secs if own is None else own
+
+    def deadlineOf(self, client: Client) -> float:
+        """
+        Until when one who waits may be passed over.
+        """
+        bound = self.boundOf(client.model)
+        return inf if bound is None else client.since + bound
+
+    def isOverdue(self, client: Client, now: float) -> bool:
+        """
+        Whether one who waits has been passed over for as long as one may be.
+        """
+        return now > self.deadlineOf(client) + 1e-3
 
     def passedOver(self, model: str, number: int, but: str = "") -> list[Client]:
         """
@@ -387,10 +416,7 @@ class World:
 
         @param but: a model whose being woken is no excuse.
         """
-        bound = self.config.policy.max_wait_secs
         models = self.switcher.snapshot().models
-        if bound is None:
-            return []
         now = self.clock.seconds()
         return [
             other
@@ -398,7 +424,7 @@ class World:
             if other.waits
             and other.number < number
             and not other.grants
-            and now - other.since > bound + 1e-3
+            and self.isOverdue(other, now)
             and models[other.model].state is State.ASLEEP
             and not models[other.model].coming
             and other.model != but
@@ -437,10 +463,14 @@ class World:
             return
         first = min(waiting, key=lambda client: client.number)
         for other in self.passedOver(target, first.number, but=target):
-            self.expect(False, f"{other} passed over by a switch to {target}")
+            self.expect(
+                # Whose bound is the shorter one may have had to go first.
+                self.deadlineOf(first) < self.deadlineOf(other),
+                f"{other} passed over by a switch to {target}",
+            )
         policy = self.config.policy
         now = self.clock.seconds()
-        bound = policy.max_wait_secs
+        bound = self.boundOf(target)
         if bound is not None and any(c.since + bound <= now + 1e-3 for c in waiting):
             return
         for victim in event.victims:
@@ -508,7 +538,7 @@ class World:
             if view.state is not State.ASLEEP or view.oldest is None:
                 continue
             waited = now - view.oldest.since
-            bound = policy.max_wait_secs
+            bound = self.boundOf(name)
             self.expect(
                 bound is None or waited < bound + 0.01,
                 f"{name} is not woken although one has waited {waited} s",

@@ -116,6 +116,17 @@ class ExchangeTests(MemoryCase):
         self.assertEqual(client.said[-1], "finish")
         self.assertEqual(self.metrics.finished[0][:2], ("b", 200))
 
+    def test_priority(self) -> None:
+        """
+        A client may step back behind others, and not before them.
+        """
+        for asked, granted in ((b"-5", -5), (b"5", 0)):
+            client = self.ask(body=FOR_B, headers={b"X-LLMux-Priority": asked})
+            oldest = self.switcher.snapshot().models["b"].oldest
+            assert oldest is not None
+            self.assertEqual(oldest.priority, granted)
+            client.leave()
+
     def test_leftWhileQueued(self) -> None:
         """
         A client that leaves while it waits is forgotten.

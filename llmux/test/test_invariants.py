@@ -61,7 +61,7 @@ class SwitcherMachine(RuleBasedStateMachine):
         """
         self.world = makeWorld(**chosen)
 
-    @rule(model=st.sampled_from(MODELS), priority=st.sampled_from([0, 0, 0, 1]))
+    @rule(model=st.sampled_from(MODELS), priority=st.sampled_from([0, 0, 1, -2.5, 7]))
     def arrive(self, model: str, priority: float) -> None:
         """
         A request comes.

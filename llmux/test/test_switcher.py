@@ -39,6 +39,7 @@ from llmux.interfaces import (
     Waiting,
 )
 from llmux.policies.fifo import FirstComeFirstServed
+from llmux.switching._place import AGEING
 from llmux.switching._switches import DEAD_GRACE
 from llmux.switching.inflight import Token
 from llmux.switching.switcher import Switcher
@@ -362,6 +363,53 @@ class WaitingTests(SwitcherTestCase):
         self.assertNoResult(high)
         self.successResultOf(low)
 
+    def test_priorityAges(self) -> None:
+        """
+        One who waits gains on those with a higher priority, so that a steady
+        stream of these does not keep them waiting for ever, without any
+        bound.
+        """
+        self.build(models={"a": {"max_in_flight": 1}})
+        token = self.awake("a")
+        low = self.switcher.acquire("a")
+        for _ in range(3):
+            self.clock.advance(AGEING)
+            high = self.switcher.acquire("a", priority=2.5)
+            token.release()
+            if low.called:
+                break
+            token = self.successResultOf(high)
+        self.assertNoResult(high)
+        self.assertEqual(self.clock.seconds(), 3 * AGEING)
+        self.successResultOf(low)
+
+    def test_priorityAmongMany(self) -> None:
+        """
+        Who has left is not waited for, whatever their priority, and who comes
+        again later keeps their turn.
+        """
+        self.build(models={"a": {"max_in_flight": 1}})
+        token = self.awake("a")
+        order: list[int] = []
+
+        def served(token: Token, number: int) -> Token:
+            order.append(number)
+            return token
+
+        ready = []
+        for number in range(200):
+            one = self.switcher.acquire("a", priority=number % 3)
+            one.addCallbacks(served, lambda _: None, callbackArgs=(number,))
+            ready.append(one)
+        for number in range(100):
+            ready[number].cancel()
+        for _ in range(100):
+            token.release()
+            token = self.successResultOf(ready[order[-1]])
+        self.assertEqual(
+            order, sorted(range(100, 200), key=lambda one: (-(one % 3), one))
+        )
+
     def test_placeAmongWaiting(self) -> None:
         """
         One who has to wait again stands behind those who came earlier and
@@ -373,7 +421,7 @@ class WaitingTests(SwitcherTestCase):
         token = self.awake("a")
         low = self.switcher.acquire("a")
         self.clock.advance(30)
-        high = self.switcher.acquire("a", priority=1)
+        high = self.switcher.acquire("a", priority=5)
         token.release()
         self.hooks.slowAlive = True
         again = self.switcher.reacquire(self.successResultOf(high))
@@ -417,6 +465,29 @@ class WaitingTests(SwitcherTestCase):
         self.clock.advance(0.2)
         self.assertEqual(self.hooks.ran[1:], [("a", "sleep")])
 
+    def test_boundOfModel(self) -> None:
+        """
+        A model may have a bound of its own, which holds for its requests and
+        for no others.
+        """
+        self.build(
+            models={"b": {"max_wait_secs": 10}, "c": {}},
+            policy=self.policy(max_wait_secs=60, min_active_secs=1000),
+        )
+        self.awake("a").release()
+        self.switcher.acquire("c")
+        short = self.switcher.acquire("b")
+        self.clock.advance(9.9)
+        self.assertEqual(self.hooks.ran, [("a", "wake")])
+        self.clock.advance(0.2)
+        self.hooks.finish("a")
+        self.hooks.finish("b")
+        self.successResultOf(short).release()
+        self.clock.advance(49.8)
+        self.assertIs(self.state("b"), State.AWAKE)
+        self.clock.advance(0.2)
+        self.assertEqual(self.hooks.ran[-1], ("b", "sleep"))
+
     def test_wakeForNobody(self) -> None:
         """
         A wake that nobody waits for any more is finished, and kept.
@@ -440,6 +511,38 @@ class WaitingTests(SwitcherTestCase):
         self.hooks.finish("a")
         self.hooks.finish("b")
         self.successResultOf(other)
+
+    def test_wakeFinished(self) -> None:
+        """
+        If that is configured, it is finished even then.
+        """
+        self.build(policy=self.policy(max_wait_secs=None, cancelled_wake="finish"))
+        ready = self.switcher.acquire("a")
+        ready.addErrback(lambda _: None)
+        ready.cancel()
+        other = self.switcher.acquire("b")
+        self.assertEqual(self.hooks.stopped, [])
+        for name in ("a", "a", "b"):
+            self.hooks.finish(name)
+        self.successResultOf(other)
+
+    def test_wakeEnded(self) -> None:
+        """
+        If that is configured, it is ended at once, and cleaned up after.
+        """
+        self.build(policy=self.policy(max_wait_secs=None, cancelled_wake="end"))
+        first, second = self.switcher.acquire("a"), self.switcher.acquire("a")
+        for ready in (first, second):
+            ready.addErrback(lambda _: None)
+            self.assertEqual(self.hooks.stopped, [])
+            ready.cancel()
+        self.assertEqual(self.hooks.stopped, ["a"])
+        self.assertEqual(self.hooks.ran, [("a", "wake"), ("a", "sleep")])
+        self.hooks.finish("a")
+        self.assertIs(self.state("a"), State.ASLEEP)
+        self.assertEqual(
+            [e.result for e in self.recorder.of(SwitchEnded)], ["cancelled"]
+        )
 
 
 class FailureTests(SwitcherTestCase):

@@ -27,6 +27,7 @@ from llmux.web._body import StoredBody
 from llmux.web._errors import Answer, BackendError, answerTo
 from llmux.web._headers import Pair, forBackend, forClient
 from llmux.web._plan import Asked, Plan, makePlan
+from llmux.web._priority import priorityOf
 from llmux.web._relay import IClient, Relay
 
 __all__ = ("Asked", "Context", "Exchange", "IClient", "IRequestMetrics")
@@ -121,7 +122,11 @@ class Exchange:
             self._plan = plan = makePlan(self._context.config, self._asked)
             token = self._context.switcher.grant(plan.model.name)
             if token is None:
-                self._await(self._context.switcher.acquire(plan.model.name))
+                self._await(
+                    self._context.switcher.acquire(
+                        plan.model.name, priority=priorityOf(self._asked)
+                    )
+                )
             else:
                 self._forward(token)
         except LLMuxError as error:
