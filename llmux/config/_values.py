@@ -138,7 +138,7 @@ class PolicyConfig:
     """
 
     name: str = field(
-        default="fifo",
+        default="cost-aware",
         metadata=key(
             "Which policy chooses the models that are awake: one of llmux's own, or "
             "one that another package has registered.",

@@ -16,7 +16,7 @@ from llmux.interfaces import ICosts
 @define
 class _Averages:
     """
-    Exponential moving averages by key, with a guess for keys not seen yet.
+    Exponential moving averages by key, which begin with a guess.
 
     @ivar prior: the guess while nothing at all has been measured, in seconds.
     """
@@ -29,21 +29,23 @@ class _Averages:
         Take a measurement in.
         """
         before = self.known.get(key)
-        self.known[key] = (
-            seconds if before is None else before + Costs.WEIGHT * (seconds - before)
-        )
+        if before is None:
+            # The first is not believed all it says: a C{wake} that finds its
+            # model awake takes no time, and a cold one far more than usual.
+            self.known[key] = self.prior + Costs.FIRST * (seconds - self.prior)
+        else:
+            self.known[key] = before + Costs.WEIGHT * (seconds - before)
 
     def get(self, key: object) -> float:
         """
-        The average of a key; for an unknown one that of all others, because
-        models on one machine resemble each other more than any constant does.
+        The average of a key; for an unknown one that of all others and the
+        guess, because models on one machine resemble each other more than any
+        constant does.
         """
         try:
             return self.known[key]
         except KeyError:
-            if not self.known:
-                return self.prior
-            return sum(self.known.values()) / len(self.known)
+            return (self.prior + sum(self.known.values())) / (1 + len(self.known))
 
 
 @define
@@ -84,9 +86,11 @@ class Costs:
     Learns what switching costs.
 
     @cvar WEIGHT: how much the newest measurement counts.
+    @cvar FIRST: how much the first one does, against the guess.
     """
 
     WEIGHT = 0.3
+    FIRST = 0.7
 
     #: Guesses for a machine of which nothing is known yet, in seconds: a
     #: model of a few billion parameters, and an answer of a few hundred

@@ -77,11 +77,12 @@ class ConfigTests(SynchronousTestCase):
 
     def test_seed(self) -> None:
         """
-        The defaults are those of the Rust program llmux 2.2.
+        The defaults are those of the Rust program llmux 2.2, but for the
+        policy.
         """
         config = Config(models={})
         self.assertEqual(config.port, 3000)
-        self.assertEqual(config.policy.name, "fifo")
+        self.assertEqual(config.policy.name, "cost-aware")
         self.assertIsNone(config.policy.request_timeout_secs)
         self.assertIs(config.policy.drain_before_switch, True)
         self.assertEqual(config.policy.min_active_secs, 0)

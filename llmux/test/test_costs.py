@@ -39,27 +39,40 @@ class CostsTests(SynchronousTestCase):
             self.costs.switch("a", "b"), Costs.PRIOR_SLEEP + Costs.PRIOR_WAKE
         )
 
-    def test_firstCounts(self) -> None:
+    def test_first(self) -> None:
         """
-        The first measurement takes the place of the guess, and later ones
-        are averaged into it, the newest with most weight.
+        The first measurement counts most, later ones are averaged into it,
+        and the guess is soon forgotten.
         """
         self.costs.woke("a", 20.0)
-        self.assertEqual(self.costs.wake("a"), 20.0)
-        self.costs.woke("a", 10.0)
-        self.assertEqual(self.costs.wake("a"), 17.0)
+        self.assertAlmostEqual(self.costs.wake("a"), 17.0)
+        self.costs.woke("a", 27.0)
+        self.assertAlmostEqual(self.costs.wake("a"), 20.0)
         self.costs.slept("a", 2.0)
-        self.assertEqual(self.costs.sleep("a"), 2.0)
+        self.assertAlmostEqual(self.costs.sleep("a"), 1.7)
         self.costs.served("a", 3.0)
-        self.assertEqual(self.costs.service("a"), 3.0)
+        self.assertAlmostEqual(self.costs.service("a"), 3.6)
+        for _ in range(12):
+            self.costs.woke("a", 30.0)
+        self.assertApproximates(self.costs.wake("a"), 30.0, 0.2)
+
+    def test_firstWasNone(self) -> None:
+        """
+        A first wake that found its model awake does not make wakes look free.
+        """
+        self.costs.woke("a", 0.0)
+        self.assertGreater(self.costs.wake("a"), 1.0)
+        self.assertGreater(self.costs.wake("b"), 5.0)
 
     def test_likeOthers(self) -> None:
         """
-        A model of which nothing is known is thought to be like the others.
+        A model of which nothing is known is thought to be like the others,
+        the more so the more of them are known.
         """
-        self.costs.woke("a", 20.0)
-        self.costs.woke("b", 40.0)
-        self.assertEqual(self.costs.wake("c"), 30.0)
+        for name in "ab":
+            for seconds in [20.0] * 40:
+                self.costs.woke(name, seconds)
+        self.assertAlmostEqual(self.costs.wake("c"), 50.0 / 3, 3)
 
     def test_switch(self) -> None:
         """
@@ -68,7 +81,7 @@ class CostsTests(SynchronousTestCase):
         """
         self.costs.woke("b", 20.0)
         self.costs.slept("a", 2.0)
-        self.assertEqual(self.costs.switch("a", "b"), 22.0)
+        self.assertAlmostEqual(self.costs.switch("a", "b"), 17.0 + 1.7)
         self.costs.switched("a", "b", 10.0)
         self.assertEqual(self.costs.switch("a", "b"), 10.0)
         self.costs.switched("a", "b", 20.0)
