@@ -172,12 +172,15 @@ class Multiplexer(Service):
         stopped = self.switcher.stop(sleepAwake=self.config.on_exit == "sleep")
         return stopped.addCallback(self._stopped)
 
-    def lane(self) -> Lane:
+    def lane(self, below: bytes = b"/") -> Lane:
         """
-        A shorter way for requests to L{resource}, if that is at the root of a
-        L{ProxySite}.  To be called once.
+        A shorter way to what L{resource} serves, for a L{ProxySite}.  To be
+        called once.
+
+        @param below: how all paths begin that are L{resource}'s, such as
+            C{b"/v1/"}.  It must be there without a prefix.
         """
-        self._lane = Lane(self.resource.context, self.resource.serves)
+        self._lane = Lane(self.resource.context, self.resource.serves, below)
         return self._lane
 
     def _stopped(self, result: None) -> None:
@@ -314,7 +317,7 @@ class Program(MultiService):
         self._reactor = reactor
         self.multiplexer = Multiplexer(config, reactor, verbose=verbose)
         site = ProxySite(self.multiplexer.resource, reactor, config.limits)
-        if config.lane:
+        if config.lane == "on":
             site.protocol = self.multiplexer.lane().protocol  # type: ignore[assignment]
         for description in config.listen or (endpointOf(config),):
             self.addService(Listening(reactor, description, site))

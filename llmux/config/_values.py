@@ -452,13 +452,14 @@ class Config:
             choices=("leave", "sleep"),
         ),
     )
-    lane: bool = field(
-        default=False,
+    lane: str = field(
+        default="on",
         metadata=key(
             "Whether plain requests for models take a shorter way through llmux, "
             "which costs a fraction of the processor time. What it does not know, it "
             "leaves to the usual way.",
-            True,
+            "off",
+            choices=("on", "off"),
         ),
     )
     folder: str = "."

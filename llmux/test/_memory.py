@@ -10,7 +10,11 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost, ConnectionRefusedError
+from twisted.internet.error import (
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+)
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -110,6 +114,12 @@ class Connection:
         Lose it.
         """
         self.protocol.connectionLost(Failure(error or ConnectionLost()))
+
+    def end(self) -> None:
+        """
+        Have the server close it.
+        """
+        self.lose(ConnectionDone())
 
 
 @implementer(IStreamClientEndpoint)

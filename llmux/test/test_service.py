@@ -34,6 +34,8 @@ from llmux.service import (
     isLocal,
 )
 from llmux.testing import FakeHooks, Recorder, makeConfig
+from llmux.web._channel import ProxyChannel
+from llmux.web.lane import LaneChannel
 
 
 class ThreadedReactor(MemoryReactorClock):
@@ -238,6 +240,17 @@ class ProgramTests(ProgramTestCase):
         self.program(makeConfig(listen=("unix:a.sock", "tcp:80"))).startService()
         self.assertEqual(len(self.reactor.unixServers), 1)
         self.assertEqual(self.reactor.tcpServers[0][0], 80)
+
+    def test_lane(self) -> None:
+        """
+        Plain requests take the lane, unless it is off.
+        """
+        for setting, kind in (("on", LaneChannel), ("off", ProxyChannel)):
+            self.program(makeConfig(lane=setting)).startService()
+            site = self.reactor.tcpServers.pop()[1]
+            self.assertIs(
+                type(site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))), kind
+            )
 
     def test_openToOthers(self) -> None:
         """

@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_lane -*-
+# -*- test-case-name: llmux.test.test_web_chunks -*-
 """
 Chunked bodies of responses, checked as they pass.
 """
@@ -36,16 +36,29 @@ class Chunks:
 
     What it gives back is always a row of whole chunks, so that one more can be
     written behind it.  If that is what came, it is given back as it is;
-    extensions and trailers are left out.
+    extensions and trailers are left out.  Or else it gives back the data.
 
     @ivar done: whether the end of the body has been seen.
     @ivar broken: whether what came cannot be a chunked body.
     @ivar excess: whether something came behind the end.
     """
 
-    __slots__ = ("_kept", "_left", "_step", "_trailers", "broken", "done", "excess")
+    __slots__ = (
+        "_isFramed",
+        "_kept",
+        "_left",
+        "_step",
+        "_trailers",
+        "broken",
+        "done",
+        "excess",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, isFramed: bool = True) -> None:
+        """
+        @param isFramed: whether chunks are given back, rather than their data.
+        """
+        self._isFramed = isFramed
         self.done = self.broken = self.excess = False
         self._kept = b""
         self._left = 0
@@ -59,7 +72,7 @@ class Chunks:
         @return: what can be passed on of it: nothing, if it is not whole yet.
         """
         start = 0
-        if not self._kept and self._step == self._size:
+        if self._isFramed and not self._kept and self._step == self._size:
             size = _plainSize(data)
             while size is not None:
                 stop = size.end() + int(size[1], 16) + 2
@@ -105,7 +118,7 @@ class Chunks:
 
     def _data(self, data: bytes, passed: list[bytes]) -> int:
         part = data[: self._left]
-        passed.append(chunked(part))
+        passed.append(chunked(part) if self._isFramed else part)
         self._left -= len(part)
         if not self._left:
             self._step = self._dataEnd
@@ -131,5 +144,6 @@ class Chunks:
         self._trailers += size
         if end == 0:
             self.done = True
-            passed.append(_END)
+            if self._isFramed:
+                passed.append(_END)
         return size

@@ -24,11 +24,11 @@ class LaneClient:
     """
     The client of one request after the other, on the same connection.
 
-    Other than with those of other front ends, what is given to L{write} is
-    framed, with its end; and a head waits for what follows it, or for
-    L{flush}.
+    Other than with those of other front ends, a head waits for what follows
+    it, or for L{flush}; and a body that is framed already can be passed on.
 
     @ivar isBusy: whether a request is being answered.
+    @ivar isBegun: whether the head of the response has been given.
     """
 
     __slots__ = (
@@ -38,6 +38,7 @@ class LaneClient:
         "_isChunked",
         "_isHead",
         "_over",
+        "isBegun",
         "isBusy",
     )
 
@@ -47,7 +48,7 @@ class LaneClient:
         """
         self._channel = channel
         self._over: Callable[[], None] | None = None
-        self.isBusy = False
+        self.isBusy = self.isBegun = False
 
     def begin(self, isHead: bool, closes: bool) -> None:
         """
@@ -60,6 +61,7 @@ class LaneClient:
         self._isHead = isHead
         self._isChunked = False
         self._closes = closes
+        self.isBegun = False
         self.isBusy = True
 
     def attach(self, over: Callable[[], None]) -> None:
@@ -83,6 +85,7 @@ class LaneClient:
         """
         See L{IClient.head}.
         """
+        self.isBegun = True
         phrase = phrase or RESPONSES.get(status, b"Unknown Status")
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
         lines.extend([b"%b: %b\r\n" % pair for pair in headers])
@@ -98,26 +101,39 @@ class LaneClient:
 
     def write(self, data: bytes) -> None:
         """
-        Send a part of the body, framed.
+        See L{IClient.write}.
+        """
+        if data:
+            self.passOn(chunked(data) if self._isChunked else data)
+
+    def passOn(self, framed: bytes) -> None:
+        """
+        Send a part of the body that is framed as this response is.
         """
         head, self._head = self._head, b""
         if self._isHead:
-            data = b""
-        if head or data:
-            self._channel.send(head + data if head else data)
+            framed = b""
+        if head or framed:
+            self._channel.send(head + framed if head else framed)
+
+    def ended(self) -> None:
+        """
+        Say that the end of the body is among what is passed on.
+        """
+        self._isChunked = False
 
     def flush(self) -> None:
         """
         Send the head, if it waits.
         """
         if self._head:
-            self.write(b"")
+            self.passOn(b"")
 
     def finish(self) -> None:
         """
         See L{IClient.finish}.
         """
-        self.flush()
+        self.passOn(b"0\r\n\r\n" if self._isChunked else b"")
         self._channel.written()
 
     def cut(self, last: bytes) -> None:
@@ -125,7 +141,7 @@ class LaneClient:
         See L{IClient.cut}.
         """
         if self.isBusy:
-            self.write(chunked(last) if last and self._isChunked else b"")
+            self.passOn(chunked(last) if last and self._isChunked else b"")
             # Closes when all is sent, and after a while in any case.
             self._channel.timeoutConnection()
 

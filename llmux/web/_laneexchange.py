@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_lane -*-
+# -*- test-case-name: llmux.test.test_web_laneexchange -*-
 """
 An exchange with less between its two connections.
 """
@@ -13,9 +13,10 @@ from twisted.web.client import ResponseDone
 from llmux.switching.inflight import Token
 from llmux.web._backend import Unreachable
 from llmux.web._errors import BackendError
-from llmux.web._headers import forBackend, forClient
+from llmux.web._headers import forBackend
 from llmux.web._heads import ResponseHead
-from llmux.web._lanebackend import Call, LaneBackends
+from llmux.web._lanebackend import LaneBackends
+from llmux.web._lanecall import Call
 from llmux.web._laneclient import LaneClient
 from llmux.web._pieces import chunks
 from llmux.web._plan import Asked, Plan
@@ -32,6 +33,11 @@ class _FramedRelay(Relay):
     """
     Relays a body with its framing.
     """
+
+    _client: LaneClient
+
+    def _write(self, data: bytes) -> None:
+        self._client.passOn(data)
 
     @property
     def nextLine(self) -> bytes:
@@ -87,7 +93,12 @@ class LaneExchange(Exchange):
         else:
             lines.append(b"\r\n")
         self._sending = call = Call(
-            backend, asked.method == b"HEAD", b"".join(lines), self
+            backend,
+            asked.method == b"HEAD",
+            b"".join(lines),
+            self,
+            # If the client has a head already, the framing is not the server's.
+            isFramed=not self._client.isBegun,
         )
         call.send()
 
@@ -105,40 +116,20 @@ class LaneExchange(Exchange):
         """
         See L{IAsker.answered}.
         """
-        plan, token, client = self._plan, self._token, self._client
-        if plan is None or token is None or self._closed:
+        client: LaneClient = self._client
+        isFramed = self._sending.isFramed
+        if not self._begin(head.status, head.phrase, head.headers, length):
             return
-        self._stopTimer()
-        token.answered()
-        self._status = head.status
-        client.head(
-            head.status,
-            head.phrase,
-            forClient(head.headers, requestId=self._asked.requestId),
-            length,
-        )
-        if isWhole:
-            client.write(data)
+        if isWhole and isFramed:
+            client.ended()
+            client.passOn(data)
             client.finish()
             return
-        self._isStream = (
-            length is None
-            and head.header(b"content-type").lower().startswith(b"text/event-stream")
-            and not head.header(b"content-encoding")
-        )
-        self._relay = relay = _FramedRelay(
-            client,
-            self._context.clock,
-            self._context.config.limits.stall_secs,
-            plan.model.timeouts.idle,
-            _nothing,
-            self._fail,
-            self._over,
-        )
+        kind = _FramedRelay if isFramed else Relay
+        self._relay = relay = self._makeRelay(kind, _nothing)
         start: Any = relay.makeConnection
         start(self._sending.connection)
-        if data:
-            relay.dataReceived(data)
+        self.more(data, isWhole)
         client.flush()
 
     def more(self, data: bytes, isWhole: bool) -> None:
@@ -147,6 +138,8 @@ class LaneExchange(Exchange):
         """
         relay = self._relay
         if relay is not None:
+            if isWhole and self._sending.isFramed:
+                self._client.ended()
             if data:
                 relay.dataReceived(data)
             if isWhole:

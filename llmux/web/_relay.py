@@ -138,7 +138,7 @@ class Relay(Protocol):
         """
         if self._open:
             self._last = data
-            self._client.write(data)
+            self._write(data)
             if self._idle is not None and not self._paused:
                 self._expire(self._idle)
 
@@ -207,6 +207,9 @@ class Relay(Protocol):
     def _upstream(self) -> Any:
         # Pauses and resumes; it has no abortConnection.
         return self.transport
+
+    def _write(self, data: bytes) -> None:
+        self._client.write(data)
 
     def _finish(self) -> None:
         self.close()

@@ -8,6 +8,7 @@ the request, received whole, and an L{IClient}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -215,35 +216,52 @@ class Exchange:
     # To relay.
 
     def _answered(self, response: IResponse) -> None:
-        plan, token, sending = self._plan, self._token, self._sending
-        if plan is None or token is None or sending is None or self._closed:
-            return
-        self._stopTimer()
-        token.answered()
+        sending = self._sending
         given: list[Pair] = [
             (name, value)
             for name, values in response.headers.getAllRawHeaders()
             for value in values
         ]
-        self._status = response.code
         length = _lengthOf(response, self._asked.method)
-        self._isStream = length is None and _isPlainEventStream(response)
-        self._client.head(
-            response.code,
-            response.phrase,
-            forClient(given, requestId=self._asked.requestId),
-            length,
-        )
-        self._relay = Relay(
+        if self._begin(response.code, response.phrase, given, length):
+            self._relay = relay = self._makeRelay(Relay, sending.received)
+            response.deliverBody(relay)
+
+    def _begin(
+        self, status: int, phrase: bytes, given: list[Pair], length: int | None
+    ) -> bool:
+        """
+        Begin the response to the client: the model's server has sent its head.
+
+        @param given: the headers as they came.
+        @param length: the length of the body, if it is known.
+        @return: whether the body is wanted.
+        """
+        token = self._token
+        if token is None or self._closed:
+            return False
+        self._stopTimer()
+        token.answered()
+        self._status = status
+        self._isStream = length is None and _isPlainEventStream(given)
+        headers = forClient(given, requestId=self._asked.requestId)
+        self._client.head(status, phrase, headers, length)
+        return True
+
+    def _makeRelay(self, kind: type[Relay], received: Callable[[], None]) -> Relay:
+        """
+        @param received: called when the server has sent all of the body.
+        """
+        assert self._plan is not None
+        return kind(
             self._client,
             self._context.clock,
             self._context.config.limits.stall_secs,
-            plan.model.timeouts.idle,
-            sending.received,
+            self._plan.model.timeouts.idle,
+            received,
             self._fail,
             self._over,
         )
-        response.deliverBody(self._relay)
 
     # To fail.
 
@@ -368,11 +386,15 @@ def _lengthOf(response: IResponse, method: bytes) -> int | None:
     return length
 
 
-def _isPlainEventStream(response: IResponse) -> bool:
+def _isPlainEventStream(headers: list[Pair]) -> bool:
     """
     Whether an event can be written behind what has been sent of a body.
     """
-    kind = response.headers.getRawHeaders(b"Content-Type", [b""])[0]
-    return kind.lower().startswith(
-        b"text/event-stream"
-    ) and not response.headers.hasHeader(b"Content-Encoding")
+    kind = encoding = b""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-type":
+            kind = kind or value
+        elif lower == b"content-encoding":
+            encoding = encoding or value
+    return kind.lower().startswith(b"text/event-stream") and not encoding

@@ -51,12 +51,16 @@ class Lane:
         resource.
     @ivar isOwn: whether a path, without a query, is one of the resource's
         own, which are left to it.
+    @ivar below: how paths begin that are the resource's.
     @ivar backends: the connections to the models' servers.
     """
 
-    def __init__(self, context: Context, isOwn: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, context: Context, isOwn: Callable[[bytes], bool], below: bytes = b"/"
+    ) -> None:
         self.context = context
         self.isOwn = isOwn
+        self.below = below
         self.backends = LaneBackends(context.config, context.clock)
         context.switcher.addObserver(self.backends)
 
@@ -138,7 +142,8 @@ class LaneChannel(ProxyChannel):
         # Requests that nothing names a model for are llmux's own, or wrong.
         target, length = head.target, head.length
         return (
-            length <= LARGEST
+            target.startswith(self._lane.below)
+            and length <= LARGEST
             and length <= self.site.bodyLimit
             and (length > 0 or b"?" in target or target.startswith(PREFIX))
             and not self._lane.isOwn(target.partition(b"?")[0])
