@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from twisted.logger import (
@@ -23,14 +22,9 @@ from twisted.logger import (
 )
 from twisted.python import usage
 
+from llmux.commands._table import COMMANDS, NoSuchCommand, commandNamed
 from llmux.errors import ConfigError, LLMuxError
 from llmux.tap import USAGE, Options
-
-#: What each sub-command does, and the module whose C{main} does it.
-COMMANDS = {
-    "check": ("Say what is wrong with a configuration.", "llmux.cli_check"),
-    "simulate": ("Try policies on a trace.", "llmux.simulate.cli"),
-}
 
 
 class ServeOptions(Options):
@@ -38,12 +32,17 @@ class ServeOptions(Options):
     The options of C{llmux} itself.
     """
 
+    synopsis = "llmux [options]"
+
     def getUsage(self, width: int | None = None) -> str:
         """
         The help text, with the sub-commands.
         """
-        lines = [f"  llmux {name:10} {what}" for name, (what, _) in COMMANDS.items()]
-        return "\n".join([super().getUsage(width), "Commands:", *lines, ""])
+        lines = [
+            f"  llmux {name:10} {command.summary}" for name, command in COMMANDS.items()
+        ]
+        more = "Each has a --help of its own."
+        return "\n".join([super().getUsage(width), "Commands:", *lines, "", more, ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,10 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     @return: the exit status.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] in COMMANDS:
-        command = import_module(COMMANDS[given[0]][1])
-        status: int = command.main(given[1:])
-        return status
+    if given[:1] == ["help"]:
+        given = [*given[1:2], "--help"]
+    if given and not given[0].startswith("-"):
+        try:
+            return commandNamed(given[0]).run(given[1:])
+        except NoSuchCommand as error:
+            print(error, file=sys.stderr)
+            return USAGE
     options = ServeOptions()
     try:
         options.parseOptions(given)

@@ -13,14 +13,19 @@ from collections.abc import Sequence
 from twisted.python import usage
 
 from llmux.checks import check
+from llmux.commands._options import CommandOptions
 
 
-class CheckOptions(usage.Options):
+class CheckOptions(CommandOptions):
     """
     Which file to check.
     """
 
-    synopsis = "check [options]"
+    synopsis = "llmux check [options]"
+    longdesc = (
+        "Says everything that is wrong with a configuration, each with its file, "
+        "line and key, and serves nothing. The exit status is 0 if nothing is wrong."
+    )
     optParameters = [
         ["config", "c", "config.yaml", "The configuration file, YAML or JSON."],
     ]

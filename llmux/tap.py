@@ -49,6 +49,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
+        # Taken from docstrings, line breaks and all.
+        self.docs = {name: " ".join(text.split()) for name, text in self.docs.items()}
         self["listen"] = []
 
     def opt_listen(self, endpoint: str) -> None:

@@ -44,7 +44,8 @@ class Options(usage.Options):
     synopsis = "llmux simulate --config FILE --trace FILE --costs FILE [options]"
     longdesc = (
         "Runs the real switcher through a trace in virtual time, and says what "
-        "each policy makes of it."
+        "each policy makes of it: how long requests wait, how often models are "
+        "switched, and how much of the time is lost to that."
     )
     optParameters = [
         ["config", "c", "config.yaml", "The configuration."],
@@ -65,6 +66,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
+        # Taken from docstrings, line breaks and all.
+        self.docs = {name: " ".join(text.split()) for name, text in self.docs.items()}
         self.policies: list[str] = []
 
     def opt_policy(self, name: str) -> None:

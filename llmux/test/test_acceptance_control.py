@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from http.client import HTTPException
 
 from llmux.test._http import open_, request
@@ -66,3 +67,46 @@ class ControlTests(ProcessTestCase):
             with contextlib.suppress(HTTPException, OSError):
                 stream.rest()
             stream.close()
+
+    def test_shell(self) -> None:
+        """
+        The same from a shell.  What is refused has an exit status.
+        """
+        llama = self.backend("llama")
+        settings = self.settings(llama)
+        model = settings["models"]["llama"]
+        model["wake"] = "echo loading weights\n" + model["wake"]
+        service = self.serve(settings)
+        there = {"LLMUX_URL": service.url}
+
+        def llmux(*words: str) -> tuple[int, str]:
+            return self.processes.run(
+                *(sys.executable, "-m", "llmux", *words), environment=there
+            )
+
+        events = self.processes.start(
+            *(sys.executable, "-m", "llmux", "events", "--json"), environment=there
+        )
+        logs = self.processes.start(
+            *(sys.executable, "-m", "llmux", "logs", "-f", "llama"), environment=there
+        )
+        eventually(lambda: '"event": "status"' in events.output(), "it follows")
+        self.assertEqual(llmux("status", "--names"), (0, "llama\n"))
+        self.assertEqual(llmux("wake", "llama"), (0, "llama is awake\n"))
+        self.assertEqual(llama.state(), "awake")
+        status, output = llmux("status")
+        self.assertEqual(status, 0)
+        self.assertRegex(output, r"\nllama +awake +")
+        self.assertIn("wake stdout: loading weights\n", llmux("logs", "llama")[1])
+        self.assertEqual(llmux("sleep", "llama"), (0, "llama is asleep\n"))
+        status, output = llmux("clear", "llama")
+        self.assertEqual(status, 1)
+        self.assertIn("not stuck", output)
+        self.assertEqual(llmux("wake", "nobody")[0], 1)
+        eventually(lambda: '"after": "asleep"' in events.output(), "it is told")
+        eventually(lambda: "loading weights" in logs.output(), "the log is told")
+        service.stop()
+        self.assertEqual([events.wait(), logs.wait()], [69, 69])
+        status, output = llmux("status")
+        self.assertEqual(status, 69)
+        self.assertIn("refused", output)

@@ -45,6 +45,7 @@ ROOMS = (
     "testing",
     "simulate",
     "tap",
+    "commands",
     "cli_check",
     "cli",
     "__main__",
@@ -59,6 +60,8 @@ ALONE = {
     "hooks": {"config", "errors", "interfaces"},
     "observe": {"_version", "config", "interfaces"},
     "testing": {"config", "errors", "interfaces"},
+    # Talks to llmux from outside.
+    "commands": {"_version", "checks", "config", "errors", "tap"},
     # A model server for trials, which knows nothing of llmux.
     "demo": set[str](),
 }
