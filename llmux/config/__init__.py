@@ -4,7 +4,9 @@ line and key.
 """
 
 from llmux.config._load import load, parse
+from llmux.config._shape import Shape
 from llmux.config._values import (
+    Alias,
     Config,
     Limits,
     ModelConfig,
@@ -13,10 +15,12 @@ from llmux.config._values import (
 )
 
 __all__ = [
+    "Alias",
     "Config",
     "Limits",
     "ModelConfig",
     "PolicyConfig",
+    "Shape",
     "Timeouts",
     "load",
     "parse",

@@ -134,6 +134,9 @@ class Builder:
             kind = get_args(kind)[0]
         origin = get_origin(kind)
         if origin is tuple:
+            inner = get_args(kind)[0]
+            if has(inner) and isinstance(node.value, dict):
+                return self._named(entry, inner, node, where)
             return self._list(entry, node, where)
         if has(kind) or origin is not None:
             if not isinstance(node.value, dict) and node.value is not None:
@@ -173,6 +176,8 @@ class Builder:
         for name, item in self._mapping(node, where).items():
             path = within(where, name)
             wrong = badName(name)
+            if not wrong and kind is object and entry.key.complaint is not None:
+                wrong = entry.key.complaint(name)
             if wrong:
                 self.problem(item.line, path, wrong)
                 self.flawed.add(entry.name)
@@ -192,7 +197,34 @@ class Builder:
             return self._text(entry, node, where)
         if kind is bool:
             return self._truth(node, where)
+        if kind is object:
+            return self._plain(node, where)
         return self._number(entry, kind, node, where)
+
+    def _plain(self, node: Node, where: str) -> object:
+        """
+        Any value, as JSON has it.
+        """
+        value = node.value
+        if isinstance(value, dict):
+            return {
+                name: self._plain(item.node, within(where, name))
+                for name, item in value.items()
+            }
+        if isinstance(value, list):
+            return [
+                self._plain(part, f"{where}[{index}]")
+                for index, part in enumerate(value)
+            ]
+        if isinstance(value, str):
+            return self._replaced(value, node.line, where)
+        wrong = ""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            wrong = _immense(value)
+        if wrong:
+            self.problem(node.line, where, wrong)
+            raise _Flawed
+        return value
 
     def _truth(self, node: Node, where: str) -> bool:
         if isinstance(node.value, bool):
@@ -293,11 +325,8 @@ def _outside(entry: Entry, value: int | float) -> str:
     What is wrong with a number, if anything is.
     """
     key = entry.key
-    if isinstance(value, float) and not math.isfinite(value):
-        return "must be a finite number"
-    # Whole numbers can be too large for a float, and for a message.
-    if abs(value) > 1e300:
-        return "is too large a number"
+    if wrong := _immense(value):
+        return wrong
     low, high = key.low, key.high
     if low is not None and high is not None and not low <= value <= high:
         return f"must be from {low:.10g} to {high:.10g}, not {value:.10g}"
@@ -308,6 +337,16 @@ def _outside(entry: Entry, value: int | float) -> str:
     if high is not None and value > high:
         return f"must be at most {high:.10g}, not {value:.10g}"
     return ""
+
+
+def _immense(value: int | float) -> str:
+    """
+    What is wrong with a number that is too large for anything, if it is.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must be a finite number"
+    # Whole numbers can be too large for a float, and for a message.
+    return "is too large a number" if abs(value) > 1e300 else ""
 
 
 def _named(value: object) -> str:

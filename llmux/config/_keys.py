@@ -39,8 +39,9 @@ class Key:
     @ivar choices: the only texts, if not every text will do.
     @ivar pattern: a regular expression (of JSON Schema) for editors; what is
         really allowed is for C{complaint} to say.
-    @ivar complaint: says what is wrong with a text, or with each of several;
-        the empty string if nothing is.
+    @ivar complaint: says what is wrong with a text, or with each of several,
+        or with each name where any values stand under names; the empty string
+        if nothing is.
     """
 
     about: str

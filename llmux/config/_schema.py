@@ -95,17 +95,26 @@ def _typed(kind: Any, key: Key) -> _Schema:
         return _section(kind)
     if get_origin(kind) is tuple:
         items = _NAMES if key.complaint is badName else {"pattern": r"\S"}
-        return {
+        if key.pattern:
+            items = {**_NAMES, "pattern": key.pattern}
+        found = {
             "type": ["array", "null"],
             "items": {"type": "string", **items},
             "uniqueItems": True,
         }
+        inner = get_args(kind)[0]
+        if has(inner):
+            found["type"] = ["array", "object", "null"]
+            found["propertyNames"] = _NAMES
+            found["additionalProperties"] = _section(inner)
+        return found
     if get_origin(kind) is not None:
         inner = get_args(kind)[1]
+        names = {**_NAMES, "pattern": key.pattern} if key.pattern else _NAMES
         found = {
             "type": ["object", "null"],
-            "propertyNames": _NAMES,
-            "additionalProperties": _typed(inner, key),
+            "propertyNames": names,
+            "additionalProperties": True if inner is object else _typed(inner, key),
         }
         if has(inner):
             found |= {"type": "object", "minProperties": 1}

@@ -51,6 +51,28 @@ def badName(name: str) -> str:
     return ""
 
 
+def badParameter(name: str) -> str:
+    """
+    A parameter of requests.
+    """
+    if name == "model":
+        return (
+            "the model's name is no parameter; backend_model puts another in its place"
+        )
+    return badName(name)
+
+
+def badMetadata(name: str) -> str:
+    """
+    A member of what C{/v1/models} says of a model.
+    """
+    if name in ("description", "context_length", "capabilities"):
+        return f"stands beside `metadata`: write {name} as a key of the model"
+    if name in ("id", "object", "created", "owned_by", "state"):
+        return "is said by llmux itself; take it out"
+    return badName(name)
+
+
 def badHook(hook: str) -> str:
     """
     A hook, of which only the shell knows whether it makes sense.

@@ -9,16 +9,29 @@ and the reference follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from attrs import Factory, field, frozen
 
 from llmux.config._keys import key, seconds
-from llmux.config._texts import badEndpoint, badHook, badHost, badName, badURL
+from llmux.config._shape import Shape, shapeOf
+from llmux.config._texts import (
+    badEndpoint,
+    badHook,
+    badHost,
+    badMetadata,
+    badName,
+    badParameter,
+    badURL,
+)
 
 __all__ = ()
+
+
+#: For editors; L{badParameter} is what counts.
+_PARAMETER = r"^(?!model$)[^\u0000-\u001f\u007f-\u009f]*$"
 
 
 def _readOnly(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -199,6 +212,94 @@ class PolicyConfig:
     )
 
 
+def _set() -> Any:
+    return field(
+        factory=dict,
+        converter=_readOnly,
+        metadata=key(
+            "Parameters of requests that have these values, whatever the client says: "
+            "members of a JSON body, at its top level.",
+            {"temperature": 1.2, "chat_template_kwargs": {"enable_thinking": False}},
+            complaint=badParameter,
+            pattern=_PARAMETER,
+            default="none",
+        ),
+    )
+
+
+def _setDefault() -> Any:
+    return field(
+        factory=dict,
+        converter=_readOnly,
+        metadata=key(
+            "Parameters of requests that have these values if the client gives none, "
+            "or null.",
+            {"max_tokens": 1024},
+            complaint=badParameter,
+            pattern=_PARAMETER,
+            default="none",
+        ),
+    )
+
+
+def _strip() -> Any:
+    return field(
+        default=(),
+        converter=tuple,
+        metadata=key(
+            "Parameters that are taken out of requests.",
+            ["logit_bias"],
+            complaint=badParameter,
+            pattern=_PARAMETER,
+            default="none",
+        ),
+    )
+
+
+def _description(default: str) -> Any:
+    return field(
+        default=None,
+        metadata=key(
+            "What ``/v1/models`` says of it in a few words.",
+            "For stories",
+            default=default,
+        ),
+    )
+
+
+def _unlisted() -> Any:
+    return field(
+        default=False,
+        metadata=key(
+            "Whether ``/v1/models`` keeps quiet about the name, which can be asked for "
+            "all the same.",
+            True,
+        ),
+    )
+
+
+@frozen
+class Alias:
+    """
+    Another name for a model, and what is done to requests that use it.
+
+    @ivar name: the name.
+    """
+
+    name: str
+    set: Mapping[str, object] = _set()
+    set_default: Mapping[str, object] = _setDefault()
+    strip: tuple[str, ...] = _strip()
+    description: str | None = _description("that of the model")
+    unlisted: bool = _unlisted()
+
+
+def _aliases(given: Mapping[str, Alias] | Iterable[str | Alias]) -> tuple[Alias, ...]:
+    if isinstance(given, Mapping):
+        return tuple(given.values())
+    return tuple(Alias(one) if isinstance(one, str) else one for one in given)
+
+
 @frozen
 class ModelConfig:
     """
@@ -258,11 +359,13 @@ class ModelConfig:
             default="none",
         ),
     )
-    aliases: tuple[str, ...] = field(
+    aliases: tuple[Alias, ...] = field(
         default=(),
-        converter=tuple,
+        converter=_aliases,
         metadata=key(
-            "Other names by which clients may ask for the model.",
+            "Other names by which clients may ask for the model: a list, or names, "
+            "each with what is done to requests that use it. Where a name says "
+            "something of a parameter, what the model says of that does not count.",
             ["gpt-4o-mini"],
             complaint=badName,
             default="none",
@@ -277,6 +380,43 @@ class ModelConfig:
             default="the name that the client gave",
         ),
     )
+    set: Mapping[str, object] = _set()
+    set_default: Mapping[str, object] = _setDefault()
+    strip: tuple[str, ...] = _strip()
+    description: str | None = _description("nothing")
+    context_length: int | None = field(
+        default=None,
+        metadata=key(
+            "How long the model's context is; told in ``/v1/models``.",
+            32768,
+            unit="tokens",
+            low=1,
+            default="not told",
+        ),
+    )
+    capabilities: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        metadata=key(
+            "What the model can do, in words that clients look for; told in "
+            "``/v1/models``.",
+            ["completion", "tools", "vision"],
+            default="not told",
+        ),
+    )
+    metadata: Mapping[str, object] = field(
+        factory=dict,
+        converter=_readOnly,
+        metadata=key(
+            "What else ``/v1/models`` says of the model, as it stands here.",
+            {"max_model_len": 32768},
+            complaint=badMetadata,
+            pattern="^(?!(id|object|created|owned_by|state|description|"
+            "context_length|capabilities)$)[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+            default="nothing",
+        ),
+    )
+    unlisted: bool = _unlisted()
     needs: Mapping[str, float] | None = field(
         default=None,
         converter=_readOnlyOrNone,
@@ -347,6 +487,13 @@ class ModelConfig:
     )
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """
+        All names by which clients may ask for the model; its own is the first.
+        """
+        return (self.name, *[alias.name for alias in self.aliases])
+
+    @property
     def address(self) -> str:
         """
         The base URL of the model's server, without a slash at its end; empty
@@ -360,9 +507,19 @@ class ModelConfig:
 
 def _canonical(config: Config) -> Mapping[str, str]:
     names = {
-        alias: model.name for model in config.models.values() for alias in model.aliases
+        name: model.name for model in config.models.values() for name in model.names
     }
     return names | {name: name for name in config.models}
+
+
+def _shapes(config: Config) -> Mapping[str, Shape]:
+    shapes = {
+        alias.name: shapeOf(model, alias)
+        for model in config.models.values()
+        for alias in model.aliases
+    }
+    shapes |= {model.name: shapeOf(model) for model in config.models.values()}
+    return {name: shape for name, shape in shapes.items() if shape}
 
 
 @frozen
@@ -469,6 +626,22 @@ class Config:
         eq=False,
         repr=False,
     )
+
+    _shapes: Mapping[str, Shape] = field(
+        default=Factory(_shapes, takes_self=True),
+        init=False,
+        eq=False,
+        repr=False,
+    )
+
+    def shapeFor(self, name: str) -> Shape | None:
+        """
+        What is done to requests for a model.
+
+        @param name: its name, or the alias that they use.
+        @return: L{None} if that is nothing.
+        """
+        return self._shapes.get(name)
 
     def modelNamed(self, name: str) -> ModelConfig | None:
         """

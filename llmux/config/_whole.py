@@ -6,11 +6,13 @@ What can be said only of a configuration as a whole.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from attrs import define
 
 from llmux.config._build import Builder
+from llmux.config._shape import Shaping, mentioned
 from llmux.config._texts import nearest, shown, within
 from llmux.config._tree import Node
 from llmux.config._values import Config, ModelConfig
@@ -48,6 +50,7 @@ class Checks:
         if not self.config.models and "models" not in self.builder.flawed:
             self._problem(["models"], "there is no model; llmux needs one at least")
         self._names()
+        self._shapes()
         for model in self.config.models.values():
             if model.port is not None and model.url is not None:
                 self._problem(
@@ -90,7 +93,9 @@ class Checks:
         """
         owners = {name: name for name in self.config.models}
         for model in self.config.models.values():
-            for index, alias in enumerate(model.aliases):
+            keys = ["models", model.name, "aliases"]
+            isList = isinstance(self._node(keys)[1].value, list)
+            for index, alias in enumerate(model.names[1:]):
                 owner = owners.setdefault(alias, "")
                 if not owner:
                     # Those that were not right are empty: they have no owner.
@@ -98,10 +103,36 @@ class Checks:
                     continue
                 whose = "this model" if owner == model.name else f'"{shown(owner)}"'
                 self._problem(
-                    ["models", model.name, "aliases"],
+                    keys if isList else [*keys, alias],
                     f"is a name of {whose} already; give each name to one model",
-                    index,
+                    index if isList else None,
                 )
+
+    def _shapes(self) -> None:
+        """
+        One thing is done to each parameter.
+        """
+        for model in self.config.models.values():
+            keys = ["models", model.name]
+            self._shape(keys, model)
+            for alias in model.aliases:
+                self._shape([*keys, "aliases", alias.name], alias)
+
+    def _shape(self, keys: list[str], section: Shaping) -> None:
+        counts = Counter(mentioned(section))
+        # Those that were not right are empty.
+        for name in [one for one, count in counts.items() if count > 1 and one]:
+            homes = [
+                home
+                for home in ("set", "set_default", "strip")
+                if name in getattr(section, home)
+            ]
+            where = homes[-1]
+            what = f'stands in "{homes[0]}" as well; one thing is done to a parameter'
+            if len(homes) == 1:
+                what = f'"{shown(name)}" stands there twice'
+            under = [name] * (where != "strip")
+            self._problem([*keys, where, *under], what)
 
     def _needs(self) -> None:
         """

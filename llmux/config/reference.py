@@ -102,8 +102,9 @@ def example(entry: Entry, path: Sequence[str]) -> str:
     @return: how the key may stand in a file, in YAML.
     """
     content: Any = entry.key.example
-    for name in reversed(path):
-        content = {"llama" if name == "NAME" else name: content}
+    for under, name in reversed(list(zip(("", *path), path, strict=False))):
+        some = "llama:creative" if under == "aliases" else "llama"
+        content = {some if name == "NAME" else name: content}
     text: str = yaml.safe_dump(content, sort_keys=False, width=1000)
     return text
 
@@ -114,11 +115,15 @@ def _kind(kind: Any, key: Key) -> str:
     if _innerSection(kind) is kind:
         return "a section with the keys below"
     if get_origin(kind) is tuple:
+        if has(get_args(kind)[0]):
+            return "a list of texts, or names, each with a section of the keys below"
         return "a list of texts"
     if get_origin(kind) is not None:
         inner = get_args(kind)[1]
         if has(inner):
             return "names, each with a section of the keys below"
+        if inner is object:
+            return "names, each with any value"
         return f"names, each with {_kind(inner, key)}"
     if kind is bool:
         return "``true`` or ``false``"

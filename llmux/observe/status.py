@@ -157,7 +157,7 @@ class Status:
         oldest, retryAt = view.oldest, view.retryAt
         return {
             "id": view.name,
-            "aliases": list(self._config.models[view.name].aliases),
+            "aliases": list(self._config.models[view.name].names[1:]),
             "state": view.state.value,
             "state_for": now - view.since,
             "in_flight": view.inFlight,

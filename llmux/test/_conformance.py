@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectionDone
 from llmux.config import Limits, PolicyConfig
 from llmux.interfaces import State
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
+from llmux.test._wire_shaping import Shaping
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SSE = (
@@ -1258,7 +1259,9 @@ class Switching(WireCase):
         await self.untilHook("a", "sleep")
 
 
-class Conformance(Forwarding, Failing, Leaving, Bodies, Hostile, Refusals, Switching):
+class Conformance(
+    Forwarding, Failing, Leaving, Bodies, Hostile, Refusals, Switching, Shaping
+):
     """
     All of it.
     """

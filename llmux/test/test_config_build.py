@@ -62,7 +62,7 @@ class RightTests(SynchronousTestCase):
         self.assertIsNone(model.port)
         self.assertEqual(model.wake, "# It takes a while.\nstart\n")
         self.assertEqual((model.sleep, model.alive), ("stop", "true"))
-        self.assertEqual(model.aliases, ("gpt-4o-mini", "7"))
+        self.assertEqual(model.names, ("my model/x", "gpt-4o-mini", "7"))
         self.assertEqual(model.backend_model, "org/name")
         self.assertEqual(model.needs, {"gpu0": 20.0})
         self.assertEqual(model.ttl_secs, 900)
@@ -320,7 +320,7 @@ class EnvironmentTests(SynchronousTestCase):
             environment={"HOST": "gpu2", "PORT": "80", "ODD": "${env:HOST}"},
         )
         self.assertEqual(config.models["a"].url, "http://gpu2:80/")
-        self.assertEqual(config.models["a"].aliases, ("${env:HOST}",))
+        self.assertEqual(config.models["a"].names, ("a", "${env:HOST}"))
 
     def test_bad(self) -> None:
         """

@@ -81,7 +81,9 @@ class ReferenceTests(SynchronousTestCase):
             config = read(text)
             value: object = config
             for name in path:
-                if name == "NAME":
+                if isinstance(value, tuple):
+                    value = value[0]
+                elif name == "NAME":
                     value = config.models["llama"]
                 else:
                     value = getattr(value, name)

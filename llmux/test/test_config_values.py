@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from attrs import NOTHING, evolve, field, fields, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.config import Config, Limits, ModelConfig, PolicyConfig, Timeouts
+from llmux.config import Alias, Config, Limits, ModelConfig, PolicyConfig, Timeouts
 from llmux.config._keys import LONGEST, entries, key, seconds
 
 
@@ -99,7 +99,7 @@ class KeyTests(SynchronousTestCase):
         known not to be one.
         """
         without = set()
-        for kind in (Config, ModelConfig, PolicyConfig, Limits, Timeouts):
+        for kind in (Config, ModelConfig, Alias, PolicyConfig, Limits, Timeouts):
             known = entries(kind)
             for attribute in fields(kind):
                 if attribute.name not in known:
@@ -110,7 +110,14 @@ class KeyTests(SynchronousTestCase):
                 self.assertEqual(entry.required, attribute.default is NOTHING)
                 self.assertNotEqual(entry.key.example, entry.value)
         self.assertEqual(
-            without, {(ModelConfig, "name"), (Config, "folder"), (Config, "_names")}
+            without,
+            {
+                (ModelConfig, "name"),
+                (Alias, "name"),
+                (Config, "folder"),
+                (Config, "_names"),
+                (Config, "_shapes"),
+            },
         )
 
     def test_entry(self) -> None:

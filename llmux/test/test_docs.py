@@ -19,7 +19,7 @@ import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import llmux
-from llmux.config import Limits, ModelConfig, PolicyConfig, Timeouts, parse
+from llmux.config import Alias, Limits, ModelConfig, PolicyConfig, Timeouts, parse
 from llmux.config._keys import entries
 from llmux.config._values import Config
 from llmux.hooks._shell import _OWN
@@ -36,6 +36,7 @@ SECTIONS = {
     "": Config,
     "limits": Limits,
     "models.NAME": ModelConfig,
+    "models.NAME.aliases.NAME": Alias,
     "models.NAME.timeouts": Timeouts,
     "policy": PolicyConfig,
     "timeouts": Timeouts,

@@ -12,7 +12,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
-from llmux.config import Limits
+from llmux.config import Alias, Limits
 from llmux.test._memory import MemoryCase
 from llmux.web.resource import ProxyResource
 
@@ -108,9 +108,62 @@ class ResourceTests(MemoryCase):
             self.assertEqual(status, 200)
             self.assertEqual(
                 json.loads(body),
-                {"id": name, "object": "model", "created": 7, "owned_by": "llmux"},
+                {
+                    "id": name,
+                    "object": "model",
+                    "created": 7,
+                    "owned_by": "llmux",
+                    "state": "asleep",
+                },
             )
         self.assertEqual(self.code("/v1/models/x"), (404, "model_not_found"))
+
+    def test_described(self) -> None:
+        """
+        What the configuration says of models is passed on, with what they are
+        doing now; names that are not to be listed are not, but can be asked
+        for.
+        """
+        self.start(
+            models={
+                "a": {
+                    "description": "Large",
+                    "context_length": 4096,
+                    "capabilities": ("vision",),
+                    "metadata": {"max_model_len": 4096, "meta": {"n": [1]}},
+                    "aliases": (
+                        Alias("a:new", description="Larger"),
+                        Alias("a:old", unlisted=True),
+                    ),
+                },
+                "b": {"unlisted": True, "aliases": ("bee",)},
+            },
+        )
+        self.resource = ProxyResource(self.context, created=7)
+        listed = json.loads(self.ask("/v1/models")[2])["data"]
+        self.assertEqual([one["id"] for one in listed], ["a", "a:new", "bee"])
+        self.assertEqual(
+            listed[0],
+            {
+                "id": "a",
+                "object": "model",
+                "created": 7,
+                "owned_by": "llmux",
+                "state": "awake",
+                "description": "Large",
+                "context_length": 4096,
+                "capabilities": ["vision"],
+                "max_model_len": 4096,
+                "meta": {"n": [1]},
+            },
+        )
+        self.assertEqual(listed[1]["description"], "Larger")
+        self.assertEqual(listed[1]["context_length"], 4096)
+        self.assertEqual(listed[2]["state"], "asleep")
+        for name, description in (("a:old", "Large"), ("a:new", "Larger")):
+            one = json.loads(self.ask(f"/v1/models/{name}")[2])
+            self.assertEqual((one["id"], one["description"]), (name, description))
+        self.assertEqual(json.loads(self.ask("/v1/models/b")[2])["id"], "b")
 
     def test_health(self) -> None:
         """

@@ -12,7 +12,16 @@ from typing import IO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.web._pieces import SMALL, Slice, chunks, replaced, scratch, sizeOf, viewed
+from llmux.web._pieces import (
+    SMALL,
+    Slice,
+    chunks,
+    edited,
+    replaced,
+    scratch,
+    sizeOf,
+    viewed,
+)
 
 
 class ChunkTests(SynchronousTestCase):
@@ -30,6 +39,21 @@ class ChunkTests(SynchronousTestCase):
             list(chunks(pieces, BytesIO(b"0123456789"), 4)),
             [b"012", b"xyz", b"5678", b"9"],
         )
+
+    def test_edited(self) -> None:
+        """
+        So are bytes in several places, which may touch, and be none.
+        """
+        body = BytesIO(b"0123456789")
+        for edits, after in (
+            ([], b"0123456789"),
+            ([(8, 10, b""), (0, 2, b"ab"), (2, 3, b"")], b"ab34567"),
+            ([(4, 4, b"x"), (4, 6, b"")], b"0123x6789"),
+            ([(0, 10, b"")], b""),
+        ):
+            pieces = edited(10, edits)
+            self.assertEqual(b"".join(chunks(pieces, body)), after)
+            self.assertEqual(sizeOf(pieces), len(after))
 
     def test_moved(self) -> None:
         """

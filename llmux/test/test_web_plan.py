@@ -8,10 +8,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.config import Limits
+from llmux.config import Alias, Limits
 from llmux.errors import UnknownModel
 from llmux.test._memory import makeAsked
 from llmux.testing import makeConfig
+from llmux.web import _members
 from llmux.web._errors import BadBody, BodyTooLarge, ModelRequired, NotFound
 from llmux.web._pieces import chunks
 from llmux.web._plan import makePlan
@@ -93,6 +94,67 @@ class PlanTests(SynchronousTestCase):
         """
         for body in (b"", b'{"model": "a"}', b'{"model": "org/b"}', b"{}", b"}"):
             self.assertEqual(self.plan(body=body, target=b"/upstream/b/x")[2], body)
+
+    def test_shape(self) -> None:
+        """
+        A JSON body has the parameters that the configuration wants for the
+        name by which the model was asked for, wherever that stands; any other
+        body is left alone.
+        """
+        self.config = makeConfig(
+            models={
+                "a": {
+                    "set_default": {"n": 1},
+                    "aliases": (Alias("a:x", set={"t": 2}, strip=("n",)),),
+                },
+                "b": {"set": {"t": 3}, "backend_model": "org/b"},
+            }
+        )
+        text = {b"Content-Type": b"text/plain"}
+        packed = {b"Content-Encoding": b"gzip", b"Content-Type": b"application/json"}
+        for asked, body in (
+            ({"body": b'{"model": "a"}'}, b'{"n":1,"model": "a"}'),
+            ({"body": b'{"n": 5, "model": "a:x"}'}, b'{"t":2,"model": "a:x"}'),
+            ({"body": b'{"model": "b"}'}, b'{"t":3,"model": "org/b"}'),
+            ({"body": b"{}", "target": b"/x?model=a:x"}, b'{"t":2}'),
+            ({"body": b"{}", "target": b"/upstream/a:x/x"}, b'{"t":2}'),
+            ({"body": b"{}", "target": b"/upstream/a/x", "headers": text}, b'{"n":1}'),
+            (
+                {"body": b'{"model": "b"}', "target": b"/upstream/b/x"},
+                b'{"t":3,"model": "org/b"}',
+            ),
+            (
+                {"body": b'{"model": "a"}', "target": b"/upstream/b/x"},
+                b'{"t":3,"model": "a"}',
+            ),
+            (
+                {"body": b'{"model": 1}', "target": b"/upstream/b/x"},
+                b'{"t":3,"model": 1}',
+            ),
+        ):
+            self.assertEqual(self.plan(**asked)[2], body, asked)
+        for body, headers in (
+            (b"model=a", FORM),
+            (b"n", text),
+            (b"}", None),
+            (b"[{}]", None),
+            (b"", None),
+            (b"{}", packed),
+        ):
+            target = b"/upstream/a:x/x"
+            planned = self.plan(body=body, target=target, headers=headers)
+            self.assertEqual(planned[2], body)
+
+    def test_shapeTooLarge(self) -> None:
+        """
+        A body that cannot be looked through is refused, rather than sent with
+        parameters that are not to be.
+        """
+        self.config = makeConfig(models={"a": {"set": {"t": 3}}})
+        self.patch(_members, "PARTS", 1)
+        for target in (b"/v1/x", b"/upstream/a/x"):
+            with self.assertRaises(BadBody):
+                self.plan(body=b'{"model": "a", "x": [[]]}', target=target)
 
     def test_unknown(self) -> None:
         """

@@ -32,8 +32,13 @@ class _Request(msgspec.Struct):
     model: msgspec.Raw = msgspec.Raw()
 
 
+class _Object(msgspec.Struct):
+    pass
+
+
 _request = msgspec.json.Decoder(_Request)
 _anything = msgspec.json.Decoder(msgspec.Raw)
+_object = msgspec.json.Decoder(_Object)
 _string = msgspec.json.Decoder(str)
 
 _BOM = b"\xef\xbb\xbf"
@@ -51,6 +56,26 @@ def looksLikeObject(body: memoryview) -> bool:
     Whether a body that is not said to be JSON may yet be a JSON object.
     """
     return _beginsObject(body) is not None
+
+
+def isObject(body: memoryview) -> bool:
+    """
+    Whether a body is a JSON object.
+    """
+    try:
+        with body[textStart(body) :] as text:
+            return _isObject(text)
+    except BadBody:
+        return False
+
+
+def _isObject(text: memoryview) -> bool:
+    # A function of its own, so that no traceback keeps the view alive.
+    try:
+        _object.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
 
 
 def nameInJSON(body: memoryview) -> str | None:
@@ -119,7 +144,7 @@ def encoded(name: str) -> bytes:
 
 def _rawName(body: memoryview) -> bytes | None:
     # The value of `model` as it is written; None for what counts as none.
-    with body[_textStart(body) :] as text:
+    with body[textStart(body) :] as text:
         try:
             try:
                 raw = bytes(_request.decode(text).model)
@@ -136,7 +161,12 @@ def _rawName(body: memoryview) -> bytes | None:
     raise BadBody(f"the body is not valid JSON: {problem}")
 
 
-def _textStart(body: memoryview) -> int:
+def textStart(body: memoryview) -> int:
+    """
+    Where the JSON in a body begins.
+
+    @raise BadBody: if it is not in UTF-8.
+    """
     head = bytes(body[:4])
     if head.startswith(_BOM):
         return len(_BOM)

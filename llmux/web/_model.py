@@ -26,7 +26,8 @@ from __future__ import annotations
 
 from typing import IO
 
-from llmux.web import _json, _multipart, _target
+from llmux.config import Shape
+from llmux.web import _json, _multipart, _shaping, _target
 from llmux.web._errors import BadBody
 from llmux.web._pieces import (
     Pieces,
@@ -54,6 +55,7 @@ __all__ = (
     "nameInQuery",
     "nameInTarget",
     "originForm",
+    "shaped",
     "sizeOf",
     "withModel",
     "withModelInQuery",
@@ -132,6 +134,33 @@ def withModel(
             place = _placeInForm(view) if kind == _FORM else None
             new = _target.encodeField(name)
     return same if place is None else replaced(length, *place, new)
+
+
+def shaped(
+    contentType: bytes | None,
+    contentEncoding: bytes | None,
+    body: IO[bytes],
+    length: int,
+    shape: Shape,
+    name: str | None,
+) -> Pieces | None:
+    """
+    The same body with the parameters that the configuration wants, if it is a
+    JSON object, and with no other byte changed.
+
+    @param name: what is to stand in the place of the model's name, if it
+        names one.
+    @return: L{None} if it is anything else, or compressed.
+    @raise BadBody: if it has more parts than can be looked at.
+    """
+    if not length or _isEncoded(contentEncoding):
+        return None
+    kind, _ = _multipart.contentTypeOf(contentType)
+    if not _isJSON(kind):
+        with viewed(body, length) as view:
+            if kind == _MULTIPART or not _json.looksLikeObject(view):
+                return None
+    return _shaping.shaped(body, length, shape, name)
 
 
 def _placeInForm(view: memoryview) -> tuple[int, int] | None:

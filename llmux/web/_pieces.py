@@ -9,7 +9,7 @@ system may drop their pages as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from mmap import ACCESS_COPY, ACCESS_READ, mmap
@@ -38,6 +38,31 @@ class Slice:
 
 #: A body: what is new of it, and where the rest stands in the old one.
 Pieces = Sequence[bytes | Slice]
+
+
+#: Where bytes are to be exchanged: where they begin, where they end, and for
+#: what.
+Edit = tuple[int, int, bytes]
+
+
+def edited(length: int, edits: Iterable[Edit]) -> Pieces:
+    """
+    A body with some of its bytes exchanged for others.
+
+    @param length: the length of the whole body as it came.
+    @param edits: what is exchanged; in any order, but nothing twice.
+    """
+    pieces: list[bytes | Slice] = []
+    at = 0
+    for start, stop, new in sorted(edits):
+        if at < start:
+            pieces.append(Slice(at, start))
+        if new:
+            pieces.append(new)
+        at = stop
+    if at < length:
+        pieces.append(Slice(at, length))
+    return tuple(pieces)
 
 
 def replaced(length: int, start: int, stop: int, new: bytes) -> Pieces:

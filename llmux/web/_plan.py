@@ -19,6 +19,7 @@ from llmux.web._model import (
     nameInBody,
     nameInQuery,
     nameInTarget,
+    shaped,
     withModel,
     withModelInQuery,
 )
@@ -92,31 +93,25 @@ def makePlan(config: Config, asked: Asked) -> Plan:
     if length > limit:
         raise BodyTooLarge(limit)
     named = nameInTarget(asked.target, lambda name: config.modelNamed(name) is not None)
-    whole: Pieces = (Slice(0, length),) if length else ()
     if named.model is not None:
         model = _configured(config, named.model)
-        return Plan(model, named.path, _renamed(config, model, asked, whole))
-    kind = encoding = None
+        again = _nameAgain(config, model, asked)
+        pieces = _body(config, asked, named.model, again, isMeant=False)
+        return Plan(model, named.path, pieces)
     if length:
-        kind, encoding = (
-            asked.header(b"content-type"),
-            asked.header(b"content-encoding"),
-        )
+        kind, encoding = _kindOf(asked)
         name = nameInBody(kind, encoding, asked.body, length)
         if name is not None:
             model = _configured(config, name)
-            if model.backend_model is not None:
-                whole = withModel(
-                    kind, asked.body, length, model.backend_model, encoding
-                )
-            return Plan(model, asked.target, whole)
+            pieces = _body(config, asked, name, model.backend_model)
+            return Plan(model, asked.target, pieces)
     name = nameInQuery(asked.target)
     if name is not None:
         model = _configured(config, name)
         target = asked.target
         if model.backend_model is not None:
             target = withModelInQuery(target, model.backend_model)
-        return Plan(model, target, whole)
+        return Plan(model, target, _body(config, asked, name, None))
     if length and asked.target.startswith(b"/v1/"):
         raise ModelRequired()
     raise NotFound()
@@ -129,20 +124,55 @@ def _configured(config: Config, name: str) -> ModelConfig:
     return model
 
 
-def _renamed(config: Config, model: ModelConfig, asked: Asked, whole: Pieces) -> Pieces:
+def _kindOf(asked: Asked) -> tuple[bytes | None, bytes | None]:
+    return asked.header(b"content-type"), asked.header(b"content-encoding")
+
+
+def _body(
+    config: Config,
+    asked: Asked,
+    name: str,
+    rename: str | None,
+    isMeant: bool = True,
+) -> Pieces:
     """
-    The body of a request whose path names the model: if it names the same
-    model once more, as SDKs do, that name too is one that the server knows
-    otherwise.  If it cannot be read, that is between the client and the
-    server.
+    The body that the model's server gets.
+
+    @param name: the name by which the model was asked for.
+    @param rename: what is to stand in the place of the name in the body.
+    @param isMeant: whether the body is what names the model.  If not, and the
+        place of the name cannot be told, that is between the client and the
+        server.
+    """
+    length = asked.length
+    if not length:
+        return ()
+    shape = config.shapeFor(name)
+    if shape is not None:
+        pieces = shaped(*_kindOf(asked), asked.body, length, shape, rename)
+        if pieces is not None:
+            return pieces
+    if rename is not None:
+        kind, encoding = _kindOf(asked)
+        try:
+            return withModel(kind, asked.body, length, rename, encoding)
+        except BadBody:
+            if isMeant:
+                raise
+    return (Slice(0, length),)
+
+
+def _nameAgain(config: Config, model: ModelConfig, asked: Asked) -> str | None:
+    """
+    What is to stand in the place of the name in the body of a request whose
+    path names the model: if it names the same model once more, as SDKs do,
+    that name too is one that the server knows otherwise.
     """
     if model.backend_model is None or not asked.length:
-        return whole
-    kind, encoding = asked.header(b"content-type"), asked.header(b"content-encoding")
+        return None
     try:
-        name = nameInBody(kind, encoding, asked.body, asked.length)
-        if name is None or config.modelNamed(name) is not model:
-            return whole
-        return withModel(kind, asked.body, asked.length, model.backend_model, encoding)
+        name = nameInBody(*_kindOf(asked), asked.body, asked.length)
     except BadBody:
-        return whole
+        return None
+    isSame = name is not None and config.modelNamed(name) is model
+    return model.backend_model if isSame else None

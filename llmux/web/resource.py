@@ -15,7 +15,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from llmux.config import Alias, ModelConfig
 from llmux.errors import UnknownModel
+from llmux.interfaces import State
 from llmux.web._client import WebClient, askedBy
 from llmux.web._errors import Answer, NotFound, answerTo
 from llmux.web._plan import Asked
@@ -153,24 +155,43 @@ class ProxyResource:
         client.finish()
 
     def _models(self) -> tuple[bytes, bytes]:
-        models = self.context.config.models.values()
-        names = {name for model in models for name in (model.name, *model.aliases)}
-        listed = [self._described(name) for name in sorted(names)]
+        states = self.context.switcher.snapshot().models
+        listed = [
+            self._described(model, alias, states[model.name].state)
+            for model in self.context.config.models.values()
+            for alias in (None, *model.aliases)
+            if not (model if alias is None else alias).unlisted
+        ]
+        listed.sort(key=lambda one: str(one["id"]))
         return _inJSON({"object": "list", "data": listed})
 
     def _model(self, quoted: bytes) -> tuple[bytes, bytes]:
         name = unquote(quoted.decode("ascii", "replace"))
-        if self.context.config.modelNamed(name) is None:
+        model = self.context.config.modelNamed(name)
+        if model is None:
             raise UnknownModel(name)
-        return _inJSON(self._described(name))
+        alias = next((alias for alias in model.aliases if alias.name == name), None)
+        state = self.context.switcher.snapshot().models[model.name].state
+        return _inJSON(self._described(model, alias, state))
 
-    def _described(self, name: str) -> dict[str, object]:
-        return {
-            "id": name,
+    def _described(
+        self, model: ModelConfig, alias: Alias | None, state: State
+    ) -> dict[str, object]:
+        described: dict[str, object] = {
+            "id": model.name if alias is None else alias.name,
             "object": "model",
             "created": self._created,
             "owned_by": "llmux",
+            "state": state.value,
         }
+        description = (alias and alias.description) or model.description
+        if description is not None:
+            described["description"] = description
+        if model.context_length is not None:
+            described["context_length"] = model.context_length
+        if model.capabilities:
+            described["capabilities"] = model.capabilities
+        return {**described, **model.metadata}
 
 
 _ONLY_READ = Answer(
