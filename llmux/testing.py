@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from llmux.config import Config, ModelConfig, PolicyConfig
+from llmux.config import Config, ModelConfig, PolicyConfig, Resource
 from llmux.errors import HookFailed
 from llmux.interfaces import (
     Event,
@@ -40,7 +40,7 @@ from llmux.interfaces import (
 def makeConfig(
     *names: str,
     policy: PolicyConfig | None = None,
-    resources: Mapping[str, float] | None = None,
+    resources: Mapping[str, Resource | float] | None = None,
     models: Mapping[str, Mapping[str, Any]] | None = None,
     **settings: Any,
 ) -> Config:

@@ -11,6 +11,7 @@ from llmux.config._values import (
     Limits,
     ModelConfig,
     PolicyConfig,
+    Resource,
     Timeouts,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "Limits",
     "ModelConfig",
     "PolicyConfig",
+    "Resource",
     "Shape",
     "Timeouts",
     "load",

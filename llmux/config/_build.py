@@ -92,7 +92,7 @@ class Builder:
                 self.problem(node.line, path, _missing(entry))
                 self.flawed.add(name)
             if entry.required:
-                values[name] = {} if get_origin(entry.type) is not None else ""
+                values[name] = _nothing(entry.type)
         return kind(**values)
 
     def _mapping(self, node: Node, where: str) -> Mapping[str, Item]:
@@ -181,16 +181,30 @@ class Builder:
             if wrong:
                 self.problem(item.line, path, wrong)
                 self.flawed.add(entry.name)
-            elif has(kind):
+            elif has(kind) and (
+                isinstance(item.node.value, dict) or not entry.key.short
+            ):
                 # The line of the name is where what is missing would stand.
                 inner = Node(item.line, item.node.value)
                 found[name] = self.section(kind, inner, path, name=name)
             else:
                 try:
-                    found[name] = self._scalar(entry, kind, item.node, path)
+                    found[name] = self._short(entry, kind, item, name, path)
                 except _Flawed:
                     self.flawed.add(entry.name)
         return found
+
+    def _short(
+        self, entry: Entry, kind: Any, item: Item, name: str, where: str
+    ) -> object:
+        """
+        A value that is no section, or what it is short for.
+        """
+        if not has(kind):
+            return self._scalar(entry, kind, item.node, where)
+        short = entries(kind)[entry.key.short]
+        value = self._value(short, item, where)
+        return kind(**{"name": name, short.name: value})
 
     def _scalar(self, entry: Entry, kind: Any, node: Node, where: str) -> object:
         if kind is str:
@@ -311,6 +325,15 @@ class Builder:
         if wrong:
             raise _Flawed
         return replaced
+
+
+def _nothing(kind: Any) -> object:
+    """
+    What stands for a value that is not right.
+    """
+    if get_origin(kind) is not None:
+        return {}
+    return 0.0 if kind is float else ""
 
 
 def _missing(entry: Entry) -> str:

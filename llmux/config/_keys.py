@@ -39,6 +39,8 @@ class Key:
     @ivar choices: the only texts, if not every text will do.
     @ivar pattern: a regular expression (of JSON Schema) for editors; what is
         really allowed is for C{complaint} to say.
+    @ivar short: of named sections, which of their keys a value stands for that
+        is no section.
     @ivar complaint: says what is wrong with a text, or with each of several,
         or with each name where any values stand under names; the empty string
         if nothing is.
@@ -53,6 +55,7 @@ class Key:
     high: float | None = None
     choices: tuple[str, ...] = ()
     pattern: str = ""
+    short: str = ""
     complaint: Callable[[str], str] | None = None
 
 

@@ -116,7 +116,12 @@ def _typed(kind: Any, key: Key) -> _Schema:
             "propertyNames": names,
             "additionalProperties": True if inner is object else _typed(inner, key),
         }
-        if has(inner):
+        if key.short:
+            short = entries(inner)[key.short]
+            found["additionalProperties"] = {
+                "anyOf": [_typed(short.type, short.key), _section(inner)]
+            }
+        elif has(inner):
             found |= {"type": "object", "minProperties": 1}
         return found
     if kind is bool:

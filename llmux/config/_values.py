@@ -102,6 +102,49 @@ class Timeouts:
 
 
 @frozen
+class Resource:
+    """
+    Something that models share.
+
+    @ivar name: the name under which it stands in L{Config.resources}.
+    """
+
+    name: str
+    total: float = field(metadata=key("How much there is of it.", 24, low=0))
+    free_command: str | None = field(
+        default=None,
+        metadata=key(
+            "A command that prints how much of it is free, as one number in the same "
+            "unit. It is run like a hook. Before each wake llmux asks it, every "
+            "second, until what the model needs is there: a process that has ended "
+            "may still hold memory for a while.",
+            "nvidia-smi -i 0 --query-gpu=memory.free --format=csv,noheader,nounits "
+            "| awk '{print $1 / 1024}'",
+            complaint=badHook,
+            default="none: what sleeps holds nothing",
+        ),
+    )
+    free_timeout_secs: float = field(
+        default=60,
+        metadata=seconds(
+            "How long to wait for that. Then the model is not woken, as if its "
+            "``wake`` had failed.",
+            120,
+            above=0,
+        ),
+    )
+
+
+def _resources(given: Mapping[str, Resource | float]) -> Mapping[str, Resource]:
+    return _readOnly(
+        {
+            name: one if isinstance(one, Resource) else Resource(name, one)
+            for name, one in given.items()
+        }
+    )
+
+
+@frozen
 class Limits:
     """
     What a client may send, and how slowly.
@@ -546,15 +589,15 @@ class Config:
             },
         ),
     )
-    resources: Mapping[str, float] = field(
+    resources: Mapping[str, Resource] = field(
         factory=dict,
-        converter=_readOnly,
+        converter=_resources,
         metadata=key(
             "What models share, under names of your own, and how much there is of "
             "each. A model says in ``needs`` what it holds; models that fit together "
             "may be awake together.",
             {"gpu0": 24, "gpu1": 24},
-            low=0,
+            short="total",
             default="none: one model is awake at a time",
         ),
     )
@@ -642,6 +685,13 @@ class Config:
         @return: L{None} if that is nothing.
         """
         return self._shapes.get(name)
+
+    @property
+    def totals(self) -> Mapping[str, float]:
+        """
+        How much there is of each of the resources.
+        """
+        return {name: one.total for name, one in self.resources.items()}
 
     def modelNamed(self, name: str) -> ModelConfig | None:
         """

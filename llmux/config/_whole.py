@@ -58,7 +58,7 @@ class Checks:
                     'give "port" or "url", not both',
                 )
         self._needs()
-        if not self.builder.flawed & {"models", "resources", "needs", "pin"}:
+        if not self.builder.flawed & {"models", "resources", "total", "needs", "pin"}:
             self._fit()
 
     def _problem(self, keys: list[str], what: str, index: int | None = None) -> None:
@@ -159,7 +159,7 @@ class Checks:
         Every model can be awake at some time, whatever pinned ones are.
         """
         # Without resources one model is awake at a time.
-        total = dict(self.config.resources) or {"": 1.0}
+        total = self.config.totals or {"": 1.0}
         held = dict.fromkeys(total, 0.0)
         pinned = [model for model in self.config.models.values() if model.pin]
         for model in pinned:
@@ -186,12 +186,18 @@ class Checks:
         @param wrong: says what is wrong with the program at a path, or the
             empty string; without the path if its second argument is true.
         """
-        for model in self.config.models.values():
-            for name in ("wake", "sleep", "alive"):
-                program = _PROGRAM.fullmatch(getattr(model, name))
-                if program is None:
-                    continue
-                keys = ["models", model.name, name]
+        scripts = [
+            (["models", model.name, name], getattr(model, name))
+            for model in self.config.models.values()
+            for name in ("wake", "sleep", "alive")
+        ]
+        scripts += [
+            (["resources", one.name, "free_command"], one.free_command)
+            for one in self.config.resources.values()
+        ]
+        for keys, script in scripts:
+            program = _PROGRAM.fullmatch(script or "")
+            if program is not None:
                 what = wrong(program.group(1), self._borrowed(keys))
                 if what:
                     self._problem(keys, what)

@@ -102,9 +102,9 @@ def example(entry: Entry, path: Sequence[str]) -> str:
     @return: how the key may stand in a file, in YAML.
     """
     content: Any = entry.key.example
+    some = {"aliases": "llama:creative", "resources": "gpu0"}
     for under, name in reversed(list(zip(("", *path), path, strict=False))):
-        some = "llama:creative" if under == "aliases" else "llama"
-        content = {some if name == "NAME" else name: content}
+        content = {some.get(under, "llama") if name == "NAME" else name: content}
     text: str = yaml.safe_dump(content, sort_keys=False, width=1000)
     return text
 
@@ -120,6 +120,12 @@ def _kind(kind: Any, key: Key) -> str:
         return "a list of texts"
     if get_origin(kind) is not None:
         inner = get_args(kind)[1]
+        if key.short:
+            short = entries(inner)[key.short]
+            return (
+                f"names, each with {_kind(short.type, short.key)}, or with a section "
+                "of the keys below"
+            )
         if has(inner):
             return "names, each with a section of the keys below"
         if inner is object:

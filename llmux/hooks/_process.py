@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-
-from llmux.hooks._output import OutputStream
 
 __all__ = ["GRACE", "KILL_GRACE", "HookProcess", "ProcessGroups"]
 
@@ -35,6 +33,22 @@ POLL = 0.02
 #: Turns of the reactor, at most, in which what the shell has printed is read
 #: after it exited.  A turn reads 8 kB, and a pipe holds 64 kB.
 TURNS = 16
+
+
+class Stream(Protocol):
+    """
+    What takes what a process prints.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take what was read.
+        """
+
+    def flush(self) -> None:
+        """
+        There will be no more, or not soon.
+        """
 
 
 class ProcessGroups:
@@ -93,7 +107,7 @@ class HookProcess(ProcessProtocol):
         clock: IReactorTime,
         groups: ProcessGroups,
         timeout: float,
-        streams: dict[int, OutputStream],
+        streams: Mapping[int, Stream],
         onClosed: Callable[[HookProcess], None],
     ) -> None:
         """

@@ -17,9 +17,10 @@ from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from llmux.config import Config, ModelConfig
+from llmux.config import Config, ModelConfig, Resource
 from llmux.errors import HookFailed
 from llmux.hooks._address import AddressFile, AddressFiles, BadAddress
+from llmux.hooks._measure import LONGEST, Measure, Printed, wanted
 from llmux.hooks._output import HookOutput
 from llmux.hooks._process import HookProcess, ProcessGroups
 from llmux.interfaces import Hook, HookCall, HookResult, IHookRunner
@@ -112,6 +113,7 @@ class ShellHooks:
         self._groups = ProcessGroups() if groups is None else groups
         self._files = AddressFiles()
         self._running: dict[str, HookProcess] = {}
+        self._measures: dict[str, Measure] = {}
         self._leftovers: dict[str, list[HookProcess]] = {}
         self._waiters: list[Deferred[None]] = []
 
@@ -124,8 +126,29 @@ class ShellHooks:
         model = self.config.models.get(call.model)
         if model is None:
             return fail(_failed(call, "no such model is configured"))
-        if call.model in self._running:
+        if call.model in self._running or call.model in self._measures:
             return fail(_failed(call, "another hook of the model still runs"))
+        amounts = wanted(self.config, model) if call.hook is Hook.WAKE else ()
+        if not amounts:
+            return self._runHook(call, model)
+
+        def measured(why: str) -> HookResult | Deferred[HookResult]:
+            self._measures.pop(call.model, None)
+            if why:
+                self._settle()
+                raise _failed(call, why)
+            return self._runHook(call, model)
+
+        measure = Measure(
+            self._clock,
+            lambda resource, printed: self._measure(call.model, resource, printed),
+            amounts,
+        )
+        if not measure.done.called:
+            self._measures[call.model] = measure
+        return measure.done.addCallback(measured)
+
+    def _runHook(self, call: HookCall, model: ModelConfig) -> Deferred[HookResult]:
         started = self._clock.seconds()
         file: AddressFile | None = None
         try:
@@ -161,6 +184,8 @@ class ShellHooks:
         process = self._running.get(model)
         if process is not None:
             process.end("stopped")
+        elif model in self._measures:
+            self._measures[model].end("stopped")
 
     # For the end of llmux
 
@@ -169,9 +194,14 @@ class ShellHooks:
         """
         The process groups of the hooks that are running, by model.
         """
+        measuring = {
+            model: measure.process
+            for model, measure in self._measures.items()
+            if measure.process is not None
+        }
         return {
             model: process.pid
-            for model, process in self._running.items()
+            for model, process in (measuring | self._running).items()
             if process.pid is not None
         }
 
@@ -181,12 +211,14 @@ class ShellHooks:
 
         @return: fires when they are gone.  The Deferreds of their runs fail.
         """
-        if not self._running:
+        if not self._running and not self._measures:
             return succeed(None)
         gone: Deferred[None] = Deferred()
         self._waiters.append(gone)
         for process in tuple(self._running.values()):
             process.kill()
+        for measure in tuple(self._measures.values()):
+            measure.kill()
         return gone
 
     def closePipes(self) -> None:
@@ -214,7 +246,28 @@ class ShellHooks:
             },
             lambda process: self._closed(call.model, process),
         )
-        script: str = getattr(model, hook)
+        self._start(
+            process, getattr(model, hook), self._environmentOf(call, model, file)
+        )
+        return process
+
+    def _measure(self, model: str, resource: Resource, printed: Printed) -> HookProcess:
+        process = HookProcess(
+            self._clock,
+            self._groups,
+            LONGEST,
+            {1: printed, 2: self.output.stream(model, "free", "stderr")},
+            lambda process: None,
+        )
+        own = {"LLMUX_MODEL": model}
+        self._start(
+            process, str(resource.free_command), self._environment | _encoded(own)
+        )
+        return process
+
+    def _start(
+        self, process: HookProcess, script: str, environment: dict[bytes, bytes]
+    ) -> None:
         if self.config.folder:
             # Not by the path argument of spawnProcess, which would make it
             # fork: that takes the longer the more memory llmux has.  On the
@@ -223,7 +276,6 @@ class ShellHooks:
             folder = shlex.quote(self.config.folder)
             script = f"cd {folder} || exit {_NO_FOLDER}; {script}"
         command = [*self._leader, "/bin/sh", "-c", script]
-        environment = self._environmentOf(call, model, file)
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
             self._reactor.spawnProcess(
@@ -235,7 +287,6 @@ class ShellHooks:
             )
         finally:
             os.close(nothing)
-        return process
 
     def _environmentOf(
         self, call: HookCall, model: ModelConfig, file: AddressFile | None
@@ -254,9 +305,7 @@ class ShellHooks:
         }
         if file is not None:
             own["LLMUX_OUTPUT"] = file.path
-        return self._environment | {
-            os.fsencode(name): os.fsencode(value) for name, value in own.items()
-        }
+        return self._environment | _encoded(own)
 
     # Ending
 
@@ -265,7 +314,10 @@ class ShellHooks:
             del self._running[model]
         if process.isOpen:
             self._listenOn(model, process)
-        if not self._running:
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._running and not self._measures:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 waiter.callback(None)
@@ -288,6 +340,10 @@ class ShellHooks:
         leftovers = self._leftovers.get(model, [])
         if process in leftovers:
             leftovers.remove(process)
+
+
+def _encoded(own: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in own.items()}
 
 
 def _failed(call: HookCall, why: str) -> HookFailed:

@@ -119,7 +119,7 @@ class Status:
             ],
             "resources": {
                 name: {"total": total, "free": snapshot.free.get(name, 0.0)}
-                for name, total in self._config.resources.items()
+                for name, total in self._config.totals.items()
             },
             "switches": [
                 self._switch(found, snapshot) for found in self._underWay.values()

@@ -50,7 +50,7 @@ class Board:
         self.clock = clock
         self.observers = list(observers)
         self.costs = Costs()
-        self.total = dict(config.resources) or {MACHINE: 1.0}
+        self.total = dict(config.totals) or {MACHINE: 1.0}
         self.places: dict[str, Place] = {}
         self.rooms = Rooms(self.total, self.places)
         self.moves: dict[str, Move] = {}

@@ -132,7 +132,7 @@ class World:
         self.hooks = BookHooks(self.clock, set(awake), slowAlive)
         self.hooks.deaf = set(deaf)
         self.hooks.world = self
-        self.total: Mapping[str, float] = dict(config.resources) or {"machine": 1.0}
+        self.total: Mapping[str, float] = dict(config.totals) or {"machine": 1.0}
         self.clients: dict[int, Client] = {}
         self.arrivals = 0
         self.inFlight = 0

@@ -71,7 +71,7 @@ class RightTests(SynchronousTestCase):
         self.assertEqual(model.priority, -1.5)
         self.assertEqual((model.max_in_flight, model.max_queue), (64, 0))
         self.assertEqual(model.timeouts, Timeouts(1, 2, 3, 4, 5, 6))
-        self.assertEqual(config.resources, {"gpu0": 24, "gpu1": 24})
+        self.assertEqual(config.totals, {"gpu0": 24, "gpu1": 24})
         policy = config.policy
         self.assertEqual((policy.name, policy.request_timeout_secs), ("some", 300))
         self.assertIs(policy.drain_before_switch, False)

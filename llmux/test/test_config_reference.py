@@ -78,11 +78,15 @@ class ReferenceTests(SynchronousTestCase):
                 text += "models: {llama: {wake: w, sleep: s, alive: a}}\n"
             if path[-1] == "needs":
                 text += "resources: {gpu0: 24}\n"
+            if path[0] == "resources" and "total" not in text and "NAME" in path:
+                text = text.replace("    free", "    total: 1\n    free")
             config = read(text)
             value: object = config
             for name in path:
                 if isinstance(value, tuple):
                     value = value[0]
+                elif name == "NAME" and path[0] == "resources":
+                    value = config.resources["gpu0"]
                 elif name == "NAME":
                     value = config.models["llama"]
                 else:

@@ -30,6 +30,10 @@ _RIGHT = [
         "policy: {max_wait_secs: 0, request_timeout_secs: null}\nlisten: ['tcp:80']\n"
         "on_exit: ${env:X}\nport: 65535\nhost: '::1'"
     ),
+    (
+        f"models: {{a: {{{HOOKS}}}}}\nresources: {{g: {{total: 1.5, "
+        "free_command: f, free_timeout_secs: 3}, h: {total: 1}}"
+    ),
 ]
 _WRONG = [
     "port: 80",
@@ -69,6 +73,20 @@ _WRONG = [
             "max_in_flight: 1.5",
             "timeouts: {wake: null}",
             "backend_model: ' '",
+        ]
+    ),
+    *(
+        f"models: {{a: {{{HOOKS}}}}}\nresources: {{g: {what}}}"
+        for what in [
+            "-1",
+            "x",
+            "",
+            "[1]",
+            "{}",
+            "{total: -1}",
+            "{totl: 1}",
+            "{total: 1, free_command: ''}",
+            "{total: 1, free_timeout_secs: 0}",
         ]
     ),
     *(
@@ -136,8 +154,10 @@ class SchemaTests(SynchronousTestCase):
             if "properties" in one:
                 count += self.describe(one)
             inner = one.get("additionalProperties")
-            if isinstance(inner, dict) and "properties" in inner:
-                count += self.describe(inner)
+            if isinstance(inner, dict):
+                for kind in inner.get("anyOf", [inner]):
+                    if "properties" in kind:
+                        count += self.describe(kind)
         return count
 
     def test_defaults(self) -> None:

@@ -19,7 +19,15 @@ import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import llmux
-from llmux.config import Alias, Limits, ModelConfig, PolicyConfig, Timeouts, parse
+from llmux.config import (
+    Alias,
+    Limits,
+    ModelConfig,
+    PolicyConfig,
+    Resource,
+    Timeouts,
+    parse,
+)
 from llmux.config._keys import entries
 from llmux.config._values import Config
 from llmux.hooks._shell import _OWN
@@ -39,6 +47,7 @@ SECTIONS = {
     "models.NAME.aliases.NAME": Alias,
     "models.NAME.timeouts": Timeouts,
     "policy": PolicyConfig,
+    "resources.NAME": Resource,
     "timeouts": Timeouts,
 }
 

@@ -55,7 +55,7 @@ class MakeConfigTests(SynchronousTestCase):
         self.assertTrue(config.models["a"].pin)
         self.assertEqual(config.models["b"].port, 9000)
         self.assertEqual(config.policy.name, "cost-aware")
-        self.assertEqual(dict(config.resources), {"gpu": 24})
+        self.assertEqual(dict(config.totals), {"gpu": 24})
         self.assertEqual(config.on_exit, "sleep")
 
 
