@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -32,6 +31,7 @@ from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.policies import find
 from llmux.switching.switcher import Switcher
+from llmux.web._access import isLoopback
 from llmux.web._backend import Backends
 from llmux.web.control import Control
 from llmux.web.exchange import Context
@@ -222,12 +222,16 @@ class Listening(Service):
 
     log = Logger()
 
-    def __init__(self, reactor: Any, description: str, site: ProxySite) -> None:
+    def __init__(
+        self, reactor: Any, description: str, site: ProxySite, hasKeys: bool = False
+    ) -> None:
         """
+        @param hasKeys: whether those who come need a key.
         @raise ConfigError: the description is not that of an endpoint.
         """
         self.description = description
         self._site = site
+        self._hasKeys = hasKeys
         self._ports: list[IListeningPort] = []
         try:
             self._endpoint = serverFromString(reactor, description)
@@ -258,11 +262,12 @@ class Listening(Service):
         self.log.info(
             "Listening on {address}", event="listening", address=_readable(address)
         )
-        if not isLocal(address):
+        if not isLocal(address) and not self._hasKeys:
             self.log.warn(
-                "{address} can be reached from other machines, and llmux asks for "
-                "no key: whoever reaches it may use every model. "
-                'Set "host: 127.0.0.1" unless that is what you want.',
+                "{address} can be reached from other machines, and there are no "
+                "api_keys: whoever reaches it may use every model and put it to "
+                'sleep. Set "api_keys", or "host: 127.0.0.1", unless that is what '
+                "you want.",
                 event="open_to_others",
                 address=_readable(address),
             )
@@ -289,12 +294,7 @@ def isLocal(address: Any) -> bool:
     Whether only this machine can reach an address.
     """
     host = getattr(address, "host", None)
-    if host is None:
-        return True
-    try:
-        return ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
+    return host is None or isLoopback(host)
 
 
 def _readable(address: Any) -> str:
@@ -319,8 +319,9 @@ class Program(MultiService):
         site = ProxySite(self.multiplexer.resource, reactor, config.limits)
         if config.lane == "on":
             site.protocol = self.multiplexer.lane().protocol  # type: ignore[assignment]
+        hasKeys = bool(config.api_keys)
         for description in config.listen or (endpointOf(config),):
-            self.addService(Listening(reactor, description, site))
+            self.addService(Listening(reactor, description, site, hasKeys))
         self.addService(self.multiplexer)
 
     def stopService(self) -> Deferred[Any]:

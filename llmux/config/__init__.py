@@ -3,6 +3,7 @@ The configuration: YAML or JSON in, values out, every error named by its file,
 line and key.
 """
 
+from llmux.config._access import ApiKey
 from llmux.config._load import load, parse
 from llmux.config._shape import Shape
 from llmux.config._values import (
@@ -17,6 +18,7 @@ from llmux.config._values import (
 
 __all__ = [
     "Alias",
+    "ApiKey",
     "Config",
     "Limits",
     "ModelConfig",

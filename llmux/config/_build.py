@@ -8,7 +8,6 @@ error, not know the line, or turn C{"8001"} and C{true} into numbers.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from types import UnionType
@@ -19,6 +18,7 @@ from attrs import define, field, has
 from llmux.config._keys import Entry, entries
 from llmux.config._texts import badName, nearest, shown, within
 from llmux.config._tree import Item, Node
+from llmux.config._words import immense, inline, kindOf, missing, outside
 from llmux.errors import Problem
 
 __all__ = ()
@@ -89,7 +89,7 @@ class Builder:
                 except _Flawed:
                     self.flawed.add(name)
             elif entry.required:
-                self.problem(node.line, path, _missing(entry))
+                self.problem(node.line, path, missing(entry))
                 self.flawed.add(name)
             if entry.required:
                 values[name] = _nothing(entry.type)
@@ -100,7 +100,7 @@ class Builder:
             return node.value
         # A section of which all keys are commented out is null in YAML.
         if node.value is not None:
-            what = f"must be keys with values, not {_named(node.value)}"
+            what = f"must be keys with values, not {kindOf(node.value)}"
             self.problem(node.line, where, what)
         return {}
 
@@ -138,6 +138,13 @@ class Builder:
             if has(inner) and isinstance(node.value, dict):
                 return self._named(entry, inner, node, where)
             return self._list(entry, node, where)
+        if entry.key.listed is not None:
+            if isinstance(node.value, list):
+                return self._listed(entry, get_args(kind)[1], node.value, where)
+            if node.value is not None and not isinstance(node.value, dict):
+                what = f"must be keys with values, or a list, not {kindOf(node.value)}"
+                self.problem(node.line, where, what)
+                raise _Flawed
         if has(kind) or origin is not None:
             if not isinstance(node.value, dict) and node.value is not None:
                 self.flawed.add(entry.name)
@@ -154,7 +161,7 @@ class Builder:
             self.problem(
                 node.line,
                 where,
-                f"must be a list such as {_inline(example)}, not {_named(node.value)}",
+                f"must be a list such as {inline(example)}, not {kindOf(node.value)}",
             )
             raise _Flawed
         found = []
@@ -165,6 +172,25 @@ class Builder:
                 # The others keep their places, by which they are found again.
                 found.append("")
         return tuple(found)
+
+    def _listed(
+        self, entry: Entry, kind: Any, parts: list[Node], where: str
+    ) -> dict[str, object]:
+        """
+        Sections of which only one key is said, named by their places.
+        """
+        assert entry.key.listed is not None
+        name, more = entry.key.listed
+        found: dict[str, object] = {}
+        for index, part in enumerate(parts):
+            place = str(index + 1)
+            try:
+                text = self._text(entries(kind)[name], part, f"{where}[{index}]")
+            except _Flawed:
+                self.flawed.add(entry.name)
+            else:
+                found[place] = kind(**{"name": place, name: text, **more})
+        return found
 
     def _named(
         self, entry: Entry, kind: Any, node: Node, where: str
@@ -234,7 +260,7 @@ class Builder:
             return self._replaced(value, node.line, where)
         wrong = ""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            wrong = _immense(value)
+            wrong = immense(value)
         if wrong:
             self.problem(node.line, where, wrong)
             raise _Flawed
@@ -243,7 +269,7 @@ class Builder:
     def _truth(self, node: Node, where: str) -> bool:
         if isinstance(node.value, bool):
             return node.value
-        what = f"must be true or false, not {_named(node.value)}"
+        what = f"must be true or false, not {kindOf(node.value)}"
         self.problem(node.line, where, what)
         raise _Flawed
 
@@ -252,14 +278,14 @@ class Builder:
         what = "a whole number" if kind is int else "a number"
         allowed = (int,) if kind is int else (int, float)
         if isinstance(value, bool) or not isinstance(value, allowed):
-            wrong = f"must be {what}, not {_named(value)}"
+            wrong = f"must be {what}, not {kindOf(value)}"
             if isinstance(value, str):
                 if "${env:" in value:
                     wrong += ", which ${env:...} always is"
                 elif re.fullmatch(r"\s*[-+]?[0-9.]+\s*", value):
                     wrong += "; leave the quotes out"
         else:
-            wrong = _outside(entry, value)
+            wrong = outside(entry, value)
         if wrong:
             self.problem(node.line, where, wrong)
             raise _Flawed
@@ -268,7 +294,7 @@ class Builder:
 
     def _text(self, entry: Entry, node: Node, where: str) -> str:
         if not isinstance(node.value, str):
-            wrong = f"must be text, not {_named(node.value)}"
+            wrong = f"must be text, not {kindOf(node.value)}"
             if isinstance(node.value, (bool, int, float)):
                 wrong += "; put it in quotes"
             self.problem(node.line, where, wrong)
@@ -334,59 +360,3 @@ def _nothing(kind: Any) -> object:
     if get_origin(kind) is not None:
         return {}
     return 0.0 if kind is float else ""
-
-
-def _missing(entry: Entry) -> str:
-    example = entry.key.example
-    if isinstance(example, str):
-        return f"is missing; add it, such as {entry.name}: {example}"
-    return "is missing; add it"
-
-
-def _outside(entry: Entry, value: int | float) -> str:
-    """
-    What is wrong with a number, if anything is.
-    """
-    key = entry.key
-    if wrong := _immense(value):
-        return wrong
-    low, high = key.low, key.high
-    if low is not None and high is not None and not low <= value <= high:
-        return f"must be from {low:.10g} to {high:.10g}, not {value:.10g}"
-    if low is not None and value < low:
-        return f"must be {low:g} or more, not {value:.10g}"
-    if key.above is not None and value <= key.above:
-        return f"must be more than {key.above:g}, not {value:.10g}"
-    if high is not None and value > high:
-        return f"must be at most {high:.10g}, not {value:.10g}"
-    return ""
-
-
-def _immense(value: int | float) -> str:
-    """
-    What is wrong with a number that is too large for anything, if it is.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        return "must be a finite number"
-    # Whole numbers can be too large for a float, and for a message.
-    return "is too large a number" if abs(value) > 1e300 else ""
-
-
-def _named(value: object) -> str:
-    """
-    What a value is, in words.  Its text is not told: it may be a secret.
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, list) else "keys with values"
-
-
-def _inline(example: object) -> str:
-    parts = example if isinstance(example, list) else [example]
-    return "[" + ", ".join(str(part) for part in parts) + "]"

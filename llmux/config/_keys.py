@@ -44,6 +44,9 @@ class Key:
     @ivar complaint: says what is wrong with a text, or with each of several,
         or with each name where any values stand under names; the empty string
         if nothing is.
+    @ivar listed: of named sections, for which a list of texts will do as
+        well: the key of a section that each text is, and what else holds for
+        those sections.  Their names are then C{1}, C{2} and so on.
     """
 
     about: str
@@ -57,6 +60,7 @@ class Key:
     pattern: str = ""
     short: str = ""
     complaint: Callable[[str], str] | None = None
+    listed: tuple[str, Mapping[str, object]] | None = None
 
 
 @frozen

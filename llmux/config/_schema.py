@@ -79,7 +79,8 @@ def _property(entry: Entry) -> _Schema:
     if key.default:
         about += f" Default: {key.default.replace('``', '`')}."
     found: _Schema = {"description": about}
-    if not entry.required and not has(entry.type):
+    # What is left out may be none where what is given must be some.
+    if not entry.required and not has(entry.type) and key.listed is None:
         found["default"] = plainValue(entry.value)
     found["examples"] = [key.example]
     return found | _typed(entry.type, key)
@@ -123,6 +124,9 @@ def _typed(kind: Any, key: Key) -> _Schema:
             }
         elif has(inner):
             found |= {"type": "object", "minProperties": 1}
+        if key.listed is not None:
+            texts = _typed(tuple[str], entries(inner)[key.listed[0]].key)
+            found = {"anyOf": [found, texts | {"type": "array", "minItems": 1}]}
         return found
     if kind is bool:
         return {"type": "boolean"}

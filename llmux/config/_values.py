@@ -9,12 +9,13 @@ and the reference follow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from attrs import Factory, field, frozen
 
+from llmux.config._access import ApiKey, badHostName, badOrigin
 from llmux.config._keys import key, seconds
 from llmux.config._shape import Shape, shapeOf
 from llmux.config._texts import (
@@ -633,6 +634,42 @@ class Config:
             default="``port`` on ``host``",
         ),
     )
+    api_keys: Mapping[str, ApiKey] = field(
+        factory=dict,
+        converter=_readOnly,
+        metadata=key(
+            "The keys of those who may use llmux: each under a name of your own with "
+            "what it is good for, or a list of keys, each of which is good for "
+            "everything.",
+            {"alice": {"key": "${env:ALICE_KEY}", "models": ["llama"]}},
+            listed=("key", {"operator": True}),
+            default="none: whoever reaches llmux may use everything",
+        ),
+    )
+    allowed_hosts: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        metadata=key(
+            "Names, without ports, by which clients on this machine may ask for llmux "
+            "beside ``localhost`` and loopback addresses, such as that of a proxy in "
+            "front that passes on the ``Host`` it was asked for. ``*`` is every name, "
+            "and lets a web page use llmux whose name is made to lead to this machine.",
+            ["llm.example.com"],
+            complaint=badHostName,
+            default="none",
+        ),
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(),
+        converter=tuple,
+        metadata=key(
+            "Origins of web pages that may use llmux from a browser. ``*`` is every "
+            "page there is.",
+            ["https://chat.example.com"],
+            complaint=badOrigin,
+            default="none",
+        ),
+    )
     alive_interval_secs: float = field(
         default=30,
         metadata=seconds(
@@ -676,6 +713,13 @@ class Config:
         eq=False,
         repr=False,
     )
+
+    @property
+    def names(self) -> Collection[str]:
+        """
+        All names by which models can be asked for.
+        """
+        return self._names.keys()
 
     def shapeFor(self, name: str) -> Shape | None:
         """

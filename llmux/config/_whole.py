@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from attrs import define
 
@@ -58,6 +58,7 @@ class Checks:
                     'give "port" or "url", not both',
                 )
         self._needs()
+        self._keys()
         if not self.builder.flawed & {"models", "resources", "total", "needs", "pin"}:
             self._fit()
 
@@ -134,6 +135,43 @@ class Checks:
             under = [name] * (where != "strip")
             self._problem([*keys, where, *under], what)
 
+    def _keys(self) -> None:
+        """
+        Each key is good for somebody, and for models that there are.
+        """
+        keys = self.config.api_keys
+        isGiven = isinstance(self.root.value, dict) and "api_keys" in self.root.value
+        if isGiven and not keys and "api_keys" not in self.builder.flawed:
+            self._problem(
+                ["api_keys"],
+                "there is no key in it; add one, or leave it out to let everyone in",
+            )
+        owners: dict[bytes, str] = {}
+        for one in keys.values():
+            if not one.key:
+                continue
+            owner = owners.setdefault(one.digest, one.name)
+            if owner != one.name:
+                isListed = isinstance(self._node(["api_keys"])[1].value, list)
+                self._problem(
+                    ["api_keys"] if isListed else ["api_keys", one.name, "key"],
+                    f'is the key of "{shown(owner)}" already; give each its own',
+                    int(one.name) - 1 if isListed else None,
+                )
+            for index, name in enumerate(one.models or ()):
+                if not name or self.config.modelNamed(name) is not None:
+                    continue
+                if "models" not in self.builder.flawed:
+                    what = self._noSuch("model", name, self.config.names)
+                    self._problem(["api_keys", one.name, "models"], what, index)
+
+    def _noSuch(self, kind: str, name: str, names: Collection[str]) -> str:
+        near = nearest(name, names)
+        if near:
+            return f'no such {kind}, did you mean "{shown(near)}"?'
+        some = ", ".join(shown(one) for one in list(names)[:_SOME])
+        return f"no such {kind}; there are: {some}"
+
     def _needs(self) -> None:
         """
         What is needed is something that there is.
@@ -143,14 +181,10 @@ class Checks:
             for name in model.needs or ():
                 if name in resources:
                     continue
-                near = nearest(name, resources)
                 if not resources:
                     what = 'there are no "resources" in this file; add them'
-                elif near:
-                    what = f'no such resource, did you mean "{shown(near)}"?'
                 else:
-                    some = ", ".join(shown(one) for one in list(resources)[:_SOME])
-                    what = f"no such resource; there are: {some}"
+                    what = self._noSuch("resource", name, resources)
                 if "resources" not in self.builder.flawed:
                     self._problem(["models", model.name, "needs", name], what)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Any, TextIO, get_args, get_origin
@@ -97,14 +98,17 @@ def _entry(entry: Entry, path: tuple[str, ...]) -> Iterator[str]:
         yield f"   {line}\n"
 
 
+#: Names to stand for C{NAME}, by the key above it.
+_NAMES = {"aliases": "llama:creative", "api_keys": "alice", "resources": "gpu0"}
+
+
 def example(entry: Entry, path: Sequence[str]) -> str:
     """
     @return: how the key may stand in a file, in YAML.
     """
     content: Any = entry.key.example
-    some = {"aliases": "llama:creative", "resources": "gpu0"}
-    for under, name in reversed(list(zip(("", *path), path, strict=False))):
-        content = {some.get(under, "llama") if name == "NAME" else name: content}
+    for above, name in reversed(list(pairwise(("", *path)))):
+        content = {_NAMES.get(above, "llama") if name == "NAME" else name: content}
     text: str = yaml.safe_dump(content, sort_keys=False, width=1000)
     return text
 
@@ -127,7 +131,8 @@ def _kind(kind: Any, key: Key) -> str:
                 "of the keys below"
             )
         if has(inner):
-            return "names, each with a section of the keys below"
+            named = "names, each with a section of the keys below"
+            return f"{named}; or a list of texts" if key.listed else named
         if inner is object:
             return "names, each with any value"
         return f"names, each with {_kind(inner, key)}"

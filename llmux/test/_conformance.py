@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone
 
 from llmux.config import Limits, PolicyConfig
 from llmux.interfaces import State
+from llmux.test._conformance_access import Access
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
 from llmux.test._wire_shaping import Shaping
 
@@ -1260,7 +1261,15 @@ class Switching(WireCase):
 
 
 class Conformance(
-    Forwarding, Failing, Leaving, Bodies, Hostile, Refusals, Switching, Shaping
+    Forwarding,
+    Failing,
+    Leaving,
+    Bodies,
+    Hostile,
+    Refusals,
+    Switching,
+    Shaping,
+    Access,
 ):
     """
     All of it.

@@ -30,7 +30,7 @@ from llmux.web._address import Address
 from llmux.web._backend import Backends
 from llmux.web._headers import Pair
 from llmux.web._plan import Asked
-from llmux.web._relay import IClient
+from llmux.web._relay import IClient, withMore
 from llmux.web.exchange import Context, IRequestMetrics
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 4321)
@@ -194,6 +194,7 @@ class FakeClient:
         self.producer: IPushProducer | None = None
         self.over: Callable[[], None] | None = None
         self.headers: dict[bytes, bytes] = {}
+        self.added: list[Pair] = []
 
     def attach(self, over: Callable[[], None]) -> None:
         """
@@ -208,13 +209,19 @@ class FakeClient:
         assert self.over is not None
         self.over()
 
+    def add(self, headers: list[Pair]) -> None:
+        """
+        See L{IClient.add}.
+        """
+        self.added += headers
+
     def head(
         self, status: int, phrase: bytes, headers: list[Pair], length: int | None
     ) -> None:
         """
         See L{IClient.head}.
         """
-        self.headers = dict(headers)
+        self.headers = dict(withMore(headers, self.added))
         self.said.append((status, phrase, length))
 
     def write(self, data: bytes) -> None:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from llmux.web._headers import Pair
 from llmux.web._plan import Asked
-from llmux.web._relay import IClient
+from llmux.web._relay import IClient, withMore
 
 
 def ask(method: bytes, target: bytes, *headers: Pair, body: bytes = b"") -> Asked:
@@ -46,6 +46,7 @@ class FakeClient:
     status: int = 0
     headers: dict[bytes, bytes] = field(factory=dict)
     length: int | None = None
+    added: list[Pair] = field(factory=list)
     body: bytes = b""
     ended: str = ""
     producer: Any = None
@@ -58,6 +59,12 @@ class FakeClient:
         assert self.over is None, "attached twice"
         self.over = over
 
+    def add(self, headers: list[Pair]) -> None:
+        """
+        See L{IClient.add}.
+        """
+        self.added += headers
+
     def head(
         self, status: int, phrase: bytes, headers: list[Pair], length: int | None
     ) -> None:
@@ -65,7 +72,8 @@ class FakeClient:
         See L{IClient.head}.
         """
         assert not self.status, "two heads"
-        self.status, self.headers, self.length = status, dict(headers), length
+        self.status, self.length = status, length
+        self.headers = dict(withMore(headers, self.added))
 
     def write(self, data: bytes) -> None:
         """

@@ -405,6 +405,8 @@ class WireCase(TestCase):
 
         @param settings: those of models.
         """
+        # Other tests than those of hosts call llmux what they like.
+        more.setdefault("allowed_hosts", ("*",))
         config = makeConfig(
             limits=more.pop("limits", self.limits),
             policy=self.policy,

@@ -34,6 +34,8 @@ _RIGHT = [
         f"models: {{a: {{{HOOKS}}}}}\nresources: {{g: {{total: 1.5, "
         "free_command: f, free_timeout_secs: 3}, h: {total: 1}}"
     ),
+    f"models: {{a: {{{HOOKS}}}}}\napi_keys: [x, y]\ncors_origins: ['*']",
+    f"models: {{a: {{{HOOKS}}}}}\napi_keys: {{b: {{key: x, models: [a]}}}}",
 ]
 _WRONG = [
     "port: 80",
@@ -91,7 +93,19 @@ _WRONG = [
     ),
     *(
         f"models: {{a: {{{HOOKS}}}}}\n{more}"
-        for more in ["on_exit: stop", "listen: [' ']", "port: 0", "limits: 3", "polcy:"]
+        for more in [
+            "api_keys: []",
+            "api_keys: {}",
+            "api_keys:",
+            "api_keys: x",
+            "api_keys: [3]",
+            "api_keys: {b: {}}",
+            "on_exit: stop",
+            "listen: [' ']",
+            "port: 0",
+            "limits: 3",
+            "polcy:",
+        ]
     ),
 ]
 
@@ -153,7 +167,7 @@ class SchemaTests(SynchronousTestCase):
                 validator.validate(one["default"])
             if "properties" in one:
                 count += self.describe(one)
-            inner = one.get("additionalProperties")
+            inner = one.get("anyOf", [one])[0].get("additionalProperties")
             if isinstance(inner, dict):
                 for kind in inner.get("anyOf", [inner]):
                     if "properties" in kind:

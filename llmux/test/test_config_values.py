@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from attrs import NOTHING, evolve, field, fields, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.config import Alias, Config, Limits, ModelConfig, PolicyConfig, Timeouts
+from llmux.config import (
+    Alias,
+    ApiKey,
+    Config,
+    Limits,
+    ModelConfig,
+    PolicyConfig,
+    Timeouts,
+)
 from llmux.config._keys import LONGEST, entries, key, seconds
 
 
@@ -99,7 +107,15 @@ class KeyTests(SynchronousTestCase):
         known not to be one.
         """
         without = set()
-        for kind in (Config, ModelConfig, Alias, PolicyConfig, Limits, Timeouts):
+        for kind in (
+            Config,
+            ModelConfig,
+            Alias,
+            PolicyConfig,
+            Limits,
+            Timeouts,
+            ApiKey,
+        ):
             known = entries(kind)
             for attribute in fields(kind):
                 if attribute.name not in known:
@@ -112,6 +128,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(
             without,
             {
+                (ApiKey, "name"),
                 (ModelConfig, "name"),
                 (Alias, "name"),
                 (Config, "folder"),

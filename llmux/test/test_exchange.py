@@ -8,9 +8,10 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from llmux.config import PolicyConfig, Timeouts
+from llmux.config import ApiKey, PolicyConfig, Timeouts
 from llmux.test._memory import Connection, FakeClient, MemoryCase, makeAsked
-from llmux.web.exchange import Exchange, IRequestMetrics, NoMetrics
+from llmux.web._context import NoMetrics
+from llmux.web.exchange import Exchange, IRequestMetrics
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 EVENTS = (
@@ -115,6 +116,24 @@ class ExchangeTests(MemoryCase):
         self.accept().send(OK)
         self.assertEqual(client.said[-1], "finish")
         self.assertEqual(self.metrics.finished[0][:2], ("b", 200))
+
+    def test_priorityOfKey(self) -> None:
+        """
+        A key has a priority of its own, and may let its clients raise it.
+        """
+        key = ApiKey("me", "x", priority=2, max_priority=4)
+        self.start(models={"a": {}, "b": {"priority": 10}}, api_keys={"me": key})
+        headers = {
+            b"Content-Type": b"application/json",
+            b"Authorization": b"Bearer x",
+        }
+        for said, priority in ((None, 12), (b"3", 13), (b"9", 14), (b"-1", 9)):
+            if said is not None:
+                headers[b"X-LLMux-Priority"] = said
+            client = self.ask(body=FOR_B, headers=headers)
+            (waiting,) = self.switcher.snapshot().models["b"].queue
+            self.assertEqual(waiting.priority, priority)
+            client.leave()
 
     def test_priority(self) -> None:
         """

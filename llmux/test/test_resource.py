@@ -12,9 +12,29 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
-from llmux.config import Alias, Limits
+from llmux.config import Alias, ApiKey, Limits
 from llmux.test._memory import MemoryCase
+from llmux.web._plan import Asked
 from llmux.web.resource import ProxyResource
+
+
+class _Control:
+    """
+    Routes of operators.
+    """
+
+    def serves(self, path: bytes) -> bool:
+        """
+        See L{Control.serves}.
+        """
+        return path == b"/running" or path.startswith(b"/api/models/unload")
+
+    def serve(self, client: Any, asked: Asked) -> None:
+        """
+        See L{Control.serve}.
+        """
+        client.head(200, b"", [], 0)
+        client.finish()
 
 
 class ResourceTests(MemoryCase):
@@ -44,6 +64,7 @@ class ResourceTests(MemoryCase):
         method: str = "GET",
         body: bytes = b"",
         root: Any = None,
+        key: str = "",
     ) -> tuple[int, dict[str, str], bytes]:
         """
         Send a request.
@@ -55,6 +76,8 @@ class ResourceTests(MemoryCase):
         self.transport = StringTransport()
         channel.makeConnection(self.transport)
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+        if key:
+            head += f"\r\nX-Api-Key: {key}"
         channel.dataReceived(head.encode("ascii") + b"\r\n\r\n" + body)
         said, _, answered = self.transport.value().partition(b"\r\n\r\n")
         if not said:
@@ -189,6 +212,41 @@ class ResourceTests(MemoryCase):
         self.assertEqual(self.code("/metrics"), (500, "internal_error"))
         self.assertNotIn(b"secret", self.transport.value())
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_keys(self) -> None:
+        """
+        Own routes are for those with a key, some for those whose key is for
+        that, and C{/health} is for all.
+        """
+        keys = (
+            ApiKey("user", "u", models=("z",)),
+            ApiKey("monitor", "m", metrics=True),
+            ApiKey("operator", "o", operator=True),
+        )
+        self.start(
+            models={"z": {}, "org/a": {"aliases": ("gpt",)}},
+            api_keys={key.name: key for key in keys},
+        )
+        control: Any = _Control()
+        self.resource = ProxyResource(self.context, self.metricsText, control=control)
+        self.assertEqual(self.ask("/health")[0], 200)
+        self.assertEqual(len(json.loads(self.ask("/v1/models", key="u")[2])["data"]), 1)
+        self.assertEqual(len(json.loads(self.ask("/v1/models", key="m")[2])["data"]), 3)
+        for path, allowed in (
+            ("/v1/models", "umo"),
+            ("/v1/models/z", "umo"),
+            ("/metrics", "mo"),
+            ("/llmux", "o"),
+            ("/llmux/x", "o"),
+            ("/running", "o"),
+            ("/api/models/unload", "o"),
+            ("/api/models/unload/z", "o"),
+        ):
+            self.assertEqual(self.code(path), (401, "invalid_api_key"), path)
+            for key in "umo":
+                status, _, body = self.ask(path, key=key)
+                refused = status == 403 and b'"permission_denied"' in body
+                self.assertEqual(refused, key not in allowed, (path, key))
 
     def test_control(self) -> None:
         """

@@ -20,7 +20,7 @@ from twisted.web.resource import IResource
 from zope.interface.verify import verifyObject
 
 import llmux
-from llmux.config import Config, PolicyConfig
+from llmux.config import ApiKey, Config, PolicyConfig
 from llmux.errors import ConfigError, ShuttingDown
 from llmux.interfaces import StateChanged
 from llmux.policies.fifo import FirstComeFirstServed
@@ -258,6 +258,14 @@ class ProgramTests(ProgramTestCase):
         """
         self.program(makeConfig(host="0.0.0.0")).startService()
         self.assertEqual(len(self.logged("open_to_others")), 1)
+
+    def test_openWithKeys(self) -> None:
+        """
+        It does not if they need a key.
+        """
+        keys = {"1": ApiKey("1", "x")}
+        self.program(makeConfig(host="0.0.0.0", api_keys=keys)).startService()
+        self.assertEqual(self.logged("open_to_others"), [])
 
     def test_badEndpoint(self) -> None:
         """

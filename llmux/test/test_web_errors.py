@@ -21,12 +21,17 @@ from llmux.errors import (
     WaitedTooLong,
     WakeFailed,
 )
+from llmux.web._denied import (
+    ForeignOrigin,
+    InvalidKey,
+    NotAllowed,
+    TooManyAtOnce,
+    UnknownHost,
+)
 from llmux.web._errors import (
     BackendError,
     BadBody,
     BodyTooLarge,
-    ForeignOrigin,
-    InvalidKey,
     ModelRequired,
     NotFound,
     TooManyReaders,
@@ -44,6 +49,9 @@ PROMISED: list[tuple[Exception, int, str]] = [
     (InvalidKey(), 401, "invalid_api_key"),
     (WrongMethod("POST"), 405, "method_not_allowed"),
     (ForeignOrigin(), 403, "foreign_origin"),
+    (UnknownHost(), 403, "host_not_allowed"),
+    (NotAllowed(), 403, "permission_denied"),
+    (TooManyAtOnce(3), 429, "too_many_in_flight"),
     (TooManyReaders(), 503, "too_many_readers"),
     (Conflict("x", "is pinned"), 409, "conflict"),
     (SleepFailed("x"), 503, "sleep_failed"),
@@ -148,7 +156,10 @@ class AnswerTests(SynchronousTestCase):
             for e, _, c in PROMISED
             if dict(answerTo(e).headers).get(b"x-should-retry") == b"false"
         }
-        self.assertEqual(after, {"queue_full", "wake_failed", "shutting_down"})
+        self.assertEqual(
+            after,
+            {"queue_full", "too_many_in_flight", "wake_failed", "shutting_down"},
+        )
         self.assertEqual(never, {"wake_failed", "never_fits", "sleep_failed"})
 
     def test_challenge(self) -> None:

@@ -4,6 +4,8 @@ Tests for L{llmux.web._headers}.
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -237,11 +239,15 @@ class BackendTests(SynchronousTestCase):
             (b"authorization", b" bearer   ours "),
             (b"X-Api-Key", b"ours"),
             (b"api-key", b" ours"),
+            (b"Authorization", b"Basic " + b64encode(b"me:ours")),
+            (b"Authorization", b"basic " + b64encode(b"ours")),
         ]:
             self.assertEqual(send(own), [], own)
         others = [
             (b"Authorization", b"Bearer theirs"),
             (b"Authorization", b"Basic ours"),
+            (b"Authorization", b"Digest ours"),
+            (b"Authorization", b"Basic " + b64encode(b"ours:theirs")),
             (b"x-api-key", b"theirs"),
         ]
         self.assertEqual(send(*others), others)

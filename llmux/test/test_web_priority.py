@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.test._memory import makeAsked
-from llmux.web._priority import LEAST, priorityOf
+from llmux.web._priority import HEADER, LEAST, priorityOf
 
 
 class PriorityTests(SynchronousTestCase):
@@ -45,6 +45,17 @@ class PriorityTests(SynchronousTestCase):
         for value in (b"1", b"1e9", b"inf"):
             self.assertEqual(self.of(value), 0)
             self.assertEqual(self.of(value, 0.5), 0.5)
+
+    def test_usual(self) -> None:
+        """
+        What they may say at most need not be what they have if they say
+        nothing.
+        """
+        self.assertEqual(priorityOf(makeAsked(), 1, 5), 1)
+        for value, priority in ((b"4", 4), (b"9", 5), (b"-1", -1), (b"x", 1)):
+            asked = makeAsked(headers={HEADER: value})
+            self.assertEqual(priorityOf(asked, 1, 5), priority)
+        self.assertEqual(priorityOf(makeAsked(headers={HEADER: b"9"}), 3, 1), 3)
 
     def test_nonsense(self) -> None:
         """

@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from llmux.web._access import isLoopback
 from llmux.web._headers import Pair, requestId
 from llmux.web._model import originForm
 from llmux.web._plan import Asked
-from llmux.web._relay import IClient
+from llmux.web._relay import IClient, withMore
 
 __all__ = ()
 
@@ -24,8 +25,6 @@ def askedBy(request: Any, prefix: bytes = b"") -> Asked:
     """
     A request of L{twisted.web}, of which nothing but the start of its target
     is changed.
-
-    @param prefix: where in the site the resource is; taken off the target.
 
     @param request: a L{twisted.web.http.Request}, of which the body is here.
     @param prefix: such as C{b"/llm"}.
@@ -51,6 +50,7 @@ def askedBy(request: Any, prefix: bytes = b"") -> Asked:
         b"https" if request.isSecure() else b"http",
         request.clientproto[5:],
         requestId(headers),
+        isLoopback(getattr(request.host, "host", None) or ""),
     )
 
 
@@ -70,6 +70,7 @@ class WebClient:
         """
         self._request = request
         self._open = True
+        self._more: list[Pair] = []
         self._over: Callable[[], None] | None = None
 
     def attach(self, over: Callable[[], None]) -> None:
@@ -83,6 +84,12 @@ class WebClient:
         else:
             self._request.notifyFinish().addBoth(self._ended)
 
+    def add(self, headers: list[Pair]) -> None:
+        """
+        See L{IClient.add}.
+        """
+        self._more = self._more + headers
+
     def head(
         self, status: int, phrase: bytes, headers: list[Pair], length: int | None
     ) -> None:
@@ -90,6 +97,8 @@ class WebClient:
         See L{IClient.head}.
         """
         request = self._request
+        if self._more:
+            headers = withMore(headers, self._more)
         self._isFramed = length is not None or request.clientproto == b"HTTP/1.1"
         sendHead = getattr(request, "sendHead", None)
         if sendHead is not None:

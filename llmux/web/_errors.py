@@ -26,6 +26,13 @@ from llmux.errors import (
     WaitedTooLong,
     WakeFailed,
 )
+from llmux.web._denied import (
+    ForeignOrigin,
+    InvalidKey,
+    NotAllowed,
+    TooManyAtOnce,
+    UnknownHost,
+)
 
 __all__ = ()
 
@@ -107,16 +114,6 @@ class WrongMethod(LLMuxError):
 
 
 @frozen
-class ForeignOrigin(LLMuxError):
-    """
-    A page of another site has a browser ask for something to be done.
-    """
-
-    def __str__(self) -> str:
-        return "the request comes from a page of another site"
-
-
-@frozen
 class TooManyReaders(LLMuxError):
     """
     As many follow events and logs as may.
@@ -124,16 +121,6 @@ class TooManyReaders(LLMuxError):
 
     def __str__(self) -> str:
         return "as many follow as may"
-
-
-@frozen
-class InvalidKey(LLMuxError):
-    """
-    The key of a request is missing or wrong.
-    """
-
-    def __str__(self) -> str:
-        return "the API key is missing or wrong"
 
 
 @frozen
@@ -237,13 +224,38 @@ def answerTo(error: BaseException) -> Answer:
                 f"The request body is larger than {limit} bytes, which is the most "
                 "that this server takes (limits.body_mb).",
             )
-        case InvalidKey():
+        case InvalidKey(forOperators):
+            # A browser then asks for a password, which is the key; it is not
+            # to do so for those who use models.
+            schemes = b'Bearer, Basic realm="llmux"' if forOperators else b"Bearer"
             return Answer(
                 401,
                 "invalid_api_key",
                 "The API key is missing or wrong. Send it as "
                 "'Authorization: Bearer KEY'.",
-                headers=((b"WWW-Authenticate", b"Bearer"),),
+                headers=((b"WWW-Authenticate", schemes),),
+            )
+        case NotAllowed():
+            return Answer(
+                403,
+                "permission_denied",
+                "This API key is not for that. Whoever gave it to you can allow it "
+                "(`operator` or `metrics` in api_keys).",
+            )
+        case TooManyAtOnce(limit, seconds):
+            return Answer(
+                429,
+                "too_many_in_flight",
+                f"{limit} requests with this API key are waiting or being answered "
+                "already, which is as many as may. Try again later.",
+                headers=(_retryAfter(seconds),),
+            )
+        case UnknownHost():
+            return Answer(
+                403,
+                "host_not_allowed",
+                "This server is not known by the name in the Host header. Ask for it "
+                "as localhost, or have its operator add the name to allowed_hosts.",
             )
         case WrongMethod(allowed):
             return Answer(
@@ -257,7 +269,7 @@ def answerTo(error: BaseException) -> Answer:
                 403,
                 "foreign_origin",
                 "Pages of other sites may not do this: the request's Origin is not "
-                "this server.",
+                "this server, nor one that its operator has listed (cors_origins).",
             )
         case TooManyReaders():
             return Answer(

@@ -10,6 +10,7 @@ connection never goes on: whoever sends the message frames it anew.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Collection, Iterable
 from secrets import token_hex
 
@@ -59,10 +60,10 @@ _REWRITTEN = frozenset(
 _ANSWERED = frozenset({b"via", b"x-request-id"})
 
 #: Where a key to llmux may stand.
-_KEYS = frozenset({b"api-key", b"authorization", b"x-api-key"})
+KEYS = frozenset({b"api-key", b"authorization", b"x-api-key"})
 
 #: What L{forBackend} must look at one by one.
-_SPECIAL = _REWRITTEN | _KEYS
+_SPECIAL = _REWRITTEN | KEYS
 
 _hasBreak = re.compile(rb"[\x00\r\n]").search
 _isToken = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
@@ -197,7 +198,7 @@ def forClient(
 def keyIn(name: bytes, value: bytes) -> bytes:
     """
     Read the key out of a header that may have one: as OpenAI, Anthropic or
-    Azure have it.
+    Azure have it, or as a browser has a password.
 
     @param name: the header's name in lower case.
     @return: the key, or the empty string if there is none.
@@ -205,5 +206,17 @@ def keyIn(name: bytes, value: bytes) -> bytes:
     value = value.strip(b" \t")
     if name == b"authorization":
         scheme, _, key = value.partition(b" ")
-        return key.strip(b" \t") if scheme.lower() == b"bearer" else b""
-    return value if name in _KEYS else b""
+        kind, key = scheme.lower(), key.strip(b" \t")
+        if kind == b"basic":
+            return _passwordIn(key)
+        return key if kind == b"bearer" else b""
+    return value if name in KEYS else b""
+
+
+def _passwordIn(encoded: bytes) -> bytes:
+    try:
+        user, _, password = b64decode(encoded, validate=True).partition(b":")
+    except ValueError:
+        return b""
+    # As some have it, who have nothing but a key.
+    return password or user

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from llmux.web._chunks import chunked
 from llmux.web._headers import Pair
-from llmux.web._relay import IClient
+from llmux.web._relay import IClient, withMore
 
 __all__ = ()
 
@@ -37,6 +37,7 @@ class LaneClient:
         "_head",
         "_isChunked",
         "_isHead",
+        "_more",
         "_over",
         "isBegun",
         "isBusy",
@@ -62,6 +63,7 @@ class LaneClient:
         self._isChunked = False
         self._closes = closes
         self.isBegun = False
+        self._more: list[Pair] = []
         self.isBusy = True
 
     def attach(self, over: Callable[[], None]) -> None:
@@ -79,6 +81,12 @@ class LaneClient:
         if over is not None:
             over()
 
+    def add(self, headers: list[Pair]) -> None:
+        """
+        See L{IClient.add}.
+        """
+        self._more = self._more + headers
+
     def head(
         self, status: int, phrase: bytes, headers: list[Pair], length: int | None
     ) -> None:
@@ -86,6 +94,8 @@ class LaneClient:
         See L{IClient.head}.
         """
         self.isBegun = True
+        if self._more:
+            headers = withMore(headers, self._more)
         phrase = phrase or RESPONSES.get(status, b"Unknown Status")
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
         lines.extend([b"%b: %b\r\n" % pair for pair in headers])

@@ -80,6 +80,7 @@ class LaneExchange(Exchange):
             scheme=asked.scheme,
             requestId=asked.requestId,
             version=asked.version,
+            isOwnKey=self._context.access.isOwnKey,
         )
         lines.extend([b"%b: %b\r\n" % pair for pair in headers])
         if plan.pieces:

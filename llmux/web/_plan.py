@@ -42,6 +42,7 @@ class Asked:
     @ivar scheme: C{http} or C{https}.
     @ivar version: the HTTP version, such as C{1.1}.
     @ivar requestId: the request's id.
+    @ivar isLocal: whether it came to a loopback address.
     """
 
     method: bytes
@@ -53,6 +54,7 @@ class Asked:
     scheme: bytes
     version: bytes
     requestId: bytes
+    isLocal: bool = False
 
     def header(self, name: bytes) -> bytes | None:
         """

@@ -17,21 +17,24 @@ HEADER = b"x-llmux-priority"
 LEAST = -1000.0
 
 
-def priorityOf(asked: Asked, most: float = 0.0) -> float:
+def priorityOf(asked: Asked, usual: float = 0.0, most: float | None = None) -> float:
     """
     The priority of a request, to be added to its model's own.
 
     To step back is free to all; how far a client may step forward is not for
     the client to say.
 
-    @param most: the highest priority that this client's requests may have,
-        which is what they have if they do not say otherwise.
+    @param usual: the priority of this client's requests if they do not say
+        otherwise.
+    @param most: the highest that they may say, if it is another.
     """
     given = asked.header(HEADER)
     if given is None:
-        return most
+        return usual
     try:
         wanted = float(given)
     except ValueError:
-        return most
-    return most if isnan(wanted) else max(LEAST, min(wanted, most))
+        return usual
+    if isnan(wanted):
+        return usual
+    return max(LEAST, min(wanted, usual if most is None else max(usual, most)))

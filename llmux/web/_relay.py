@@ -36,6 +36,12 @@ class IClient(Interface):
         byte of the response, or is lost.
         """
 
+    def add(headers: list[Pair]) -> None:
+        """
+        Have the head of the response say something more.  Whatever it says of
+        C{Access-Control} otherwise, it does not say then.
+        """
+
     def head(
         status: int, phrase: bytes, headers: list[Pair], length: int | None
     ) -> None:
@@ -79,6 +85,20 @@ class IClient(Interface):
         """
         Let go of the producer.
         """
+
+
+def withMore(headers: list[Pair], more: list[Pair]) -> list[Pair]:
+    """
+    The headers of a response, and those that a client has been told to
+    L{IClient.add}.
+    """
+    if any(name.startswith(b"Access-Control-") for name, _ in more):
+        headers = [
+            pair
+            for pair in headers
+            if not pair[0].lower().startswith(b"access-control-")
+        ]
+    return headers + more
 
 
 @implementer(IPushProducer)

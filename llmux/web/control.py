@@ -33,7 +33,8 @@ from llmux.interfaces import State
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.switching.switcher import Switcher
-from llmux.web._errors import ForeignOrigin, TooManyReaders, WrongMethod, answerTo
+from llmux.web._denied import ForeignOrigin
+from llmux.web._errors import TooManyReaders, WrongMethod, answerTo
 from llmux.web._live import Feed, Live, frame
 from llmux.web._openapi import description
 from llmux.web._origin import isForeign

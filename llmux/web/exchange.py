@@ -11,20 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
-from zope.interface import Interface, implementer
 
-from llmux.config import Config
 from llmux.errors import LLMuxError
 from llmux.switching.inflight import Token
 from llmux.switching.switcher import Switcher
-from llmux.web._backend import Backends, Unreachable
+from llmux.web._access import Principal
+from llmux.web._backend import Unreachable
 from llmux.web._body import StoredBody
+from llmux.web._context import Context, IRequestMetrics
 from llmux.web._errors import Answer, BackendError, answerTo
 from llmux.web._headers import Pair, forBackend, forClient
 from llmux.web._plan import Asked, Plan, makePlan
@@ -42,50 +41,6 @@ UNKNOWN = "unknown"
 LEFT = 499
 
 
-class IRequestMetrics(Interface):
-    """
-    Is told of every request that is over.
-    """
-
-    def requestFinished(model: str, status: int, duration: float) -> None:
-        """
-        Take note of a request.
-
-        @param model: a configured model's name, or C{unknown}.
-        @param status: the status that the client got, or 499 if it left before
-            it got one.
-        @param duration: the number of seconds from its arrival, with all of
-            its body, until the client had taken the last byte or was gone.
-        """
-
-
-@implementer(IRequestMetrics)
-class NoMetrics:
-    """
-    Takes no note.
-    """
-
-    def requestFinished(self, model: str, status: int, duration: float) -> None:
-        """
-        See L{IRequestMetrics.requestFinished}.
-        """
-
-
-@define(eq=False)
-class Context:
-    """
-    What all exchanges have in common.
-
-    @ivar metrics: provides L{IRequestMetrics}.
-    """
-
-    config: Config
-    switcher: Switcher
-    backends: Backends
-    clock: IReactorTime
-    metrics: Any = field(factory=NoMetrics)
-
-
 class Exchange:
     """
     One request.  Its steps: to name the model, to be admitted to it, to
@@ -94,6 +49,7 @@ class Exchange:
 
     log = Logger()
 
+    _principal: Principal | None = None
     _plan: Plan | None = None
     _waiting: Deferred[Token] | None = None
     _token: Token | None = None
@@ -120,20 +76,27 @@ class Exchange:
         """
         self._client.attach(self._over)
         try:
-            self._plan = plan = makePlan(self._context.config, self._asked)
-            token = self._context.switcher.grant(plan.model.name)
-            if token is None:
-                self._await(
-                    self._context.switcher.acquire(
-                        plan.model.name, priority=priorityOf(self._asked)
-                    )
-                )
-            else:
-                self._forward(token)
+            self._enter(self._context.switcher)
         except LLMuxError as error:
             self._refuse(error)
         except Exception as error:
             self._surprised(Failure(error))
+
+    def _enter(self, switcher: Switcher) -> None:
+        """
+        @raise LLMuxError: if the request is refused.
+        """
+        asked = self._asked
+        principal = self._context.access.admit(asked, self._client)
+        self._plan = plan = makePlan(principal.config, asked)
+        principal.enter()
+        self._principal = principal
+        token = switcher.grant(plan.model.name)
+        if token is None:
+            priority = priorityOf(asked, principal.priority, principal.maxPriority)
+            self._await(switcher.acquire(plan.model.name, priority=priority))
+        else:
+            self._forward(token)
 
     # To be admitted.
 
@@ -186,6 +149,7 @@ class Exchange:
                 scheme=asked.scheme,
                 requestId=asked.requestId,
                 version=asked.version,
+                isOwnKey=self._context.access.isOwnKey,
             ),
             StoredBody(plan.pieces, asked.body) if plan.pieces else None,
         )
@@ -343,6 +307,9 @@ class Exchange:
     def _close(self) -> None:
         self._closed = True
         self._letGo()
+        principal, self._principal = self._principal, None
+        if principal is not None:
+            principal.leave()
         plan = self._plan
         self._context.metrics.requestFinished(
             UNKNOWN if plan is None else plan.model.name,

@@ -23,6 +23,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from llmux.web import _write
+from llmux.web._access import isLoopback
 from llmux.web._channel import Phase, ProxyChannel
 from llmux.web._headers import requestId
 from llmux.web._heads import RequestHead, readRequest
@@ -100,6 +101,8 @@ class LaneChannel(ProxyChannel):
         host = getattr(self.transport.getPeer(), "host", "")
         self._peer = host.encode("ascii", "replace")
         self._scheme = b"https" if self.isSecure() else b"http"
+        here = getattr(self.transport.getHost(), "host", None)
+        self._isLocal = isLoopback(here or "")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -139,13 +142,15 @@ class LaneChannel(ProxyChannel):
             super().dataReceived(data)
 
     def _isFor(self, head: RequestHead) -> bool:
-        # Requests that nothing names a model for are llmux's own, or wrong.
+        # Requests that nothing names a model for are llmux's own, or wrong;
+        # OPTIONS may be what a browser asks before it sends another.
         target, length = head.target, head.length
         return (
             target.startswith(self._lane.below)
             and length <= LARGEST
             and length <= self.site.bodyLimit
             and (length > 0 or b"?" in target or target.startswith(PREFIX))
+            and head.method != b"OPTIONS"
             and not self._lane.isOwn(target.partition(b"?")[0])
         )
 
@@ -178,6 +183,7 @@ class LaneChannel(ProxyChannel):
             self._scheme,
             b"1.1",
             requestId(head.headers),
+            self._isLocal,
         )
         lane = self._lane
         wasTaking, self._isTaking = self._isTaking, True

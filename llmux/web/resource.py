@@ -15,9 +15,10 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from llmux.config import Alias, ModelConfig
-from llmux.errors import UnknownModel
+from llmux.config import Alias, Config, ModelConfig
+from llmux.errors import LLMuxError, UnknownModel
 from llmux.interfaces import State
+from llmux.web._access import Use
 from llmux.web._client import WebClient, askedBy
 from llmux.web._errors import Answer, NotFound, answerTo
 from llmux.web._plan import Asked
@@ -28,6 +29,10 @@ __all__ = ("ProxyResource",)
 
 #: Gives the metrics: their text and its content type.
 GiveMetrics = Callable[[], tuple[bytes, bytes]]
+
+#: Gives the body of an answer and its content type, of the configuration as
+#: far as it is there for whoever asks.
+OwnRoute = Callable[[Config], tuple[bytes, bytes]]
 
 
 @implementer(IResource)
@@ -95,15 +100,48 @@ class ProxyResource:
         asked = askedBy(request, self._prefix)
         client = WebClient(request)
         path = asked.target.partition(b"?")[0]
-        if self._control is not None and self._control.serves(path):
-            self._control.serve(client, asked)
+        isControl = self._control is not None and self._control.serves(path)
+        own = None if isControl else self._ownRoute(path)
+        if asked.method == b"OPTIONS" and self._answerPreflight(client, asked, path):
             return NOT_DONE_YET
-        own = self._ownRoute(path)
-        if own is None:
+        if own is None and not isControl:
             Exchange(self.context, client, asked).start()
+            return NOT_DONE_YET
+        config = self.context.config
+        if path != b"/health":
+            try:
+                access = self.context.access
+                config = access.admit(asked, client, _useOf(path)).config
+            except LLMuxError as error:
+                client.attach(lambda: None)
+                sendAnswer(client, answerTo(error), asked.requestId)
+                return NOT_DONE_YET
+        if own is None:
+            assert self._control is not None
+            self._control.serve(client, asked)
         else:
-            self._serve(own, client, asked)
+            self._serve(own, config, client, asked)
         return NOT_DONE_YET
+
+    def _answerPreflight(self, client: WebClient, asked: Asked, path: bytes) -> bool:
+        """
+        Answer what a browser asks before it sends a request for a page.
+
+        @return: whether that was asked.
+        """
+        try:
+            headers = self.context.access.preflight(asked, _useOf(path))
+        except LLMuxError as error:
+            client.attach(lambda: None)
+            sendAnswer(client, answerTo(error), asked.requestId)
+            return True
+        if headers is None:
+            return False
+        client.attach(lambda: None)
+        headers.append((b"X-Request-Id", asked.requestId))
+        client.head(204, b"", headers, None)
+        client.finish()
+        return True
 
     def serves(self, path: bytes) -> bool:
         """
@@ -114,25 +152,29 @@ class ProxyResource:
         isControl = self._control is not None and self._control.serves(path)
         return isControl or self._ownRoute(path) is not None
 
-    def _ownRoute(self, path: bytes) -> Callable[[], tuple[bytes, bytes]] | None:
+    def _ownRoute(self, path: bytes) -> OwnRoute | None:
         """
-        What makes the body and the content type of one of llmux's own routes.
+        What makes one of llmux's own routes.
         """
         if path in (b"/v1/models", b"/v1/models/"):
             return self._models
         if path.startswith(b"/v1/models/"):
-            return lambda: self._model(path[len(b"/v1/models/") :])
+            return lambda config: self._model(config, path[len(b"/v1/models/") :])
         if path == b"/health":
-            return lambda: (b'{"status": "ok"}\n', b"application/json")
+            return lambda config: (b'{"status": "ok"}\n', b"application/json")
+        if path == b"/metrics" and self._metrics is not None:
+            metrics = self._metrics
+            return lambda config: metrics()
         if path == b"/metrics":
-            return self._metrics or _nothing
+            return _nothing
         if path == b"/llmux" or path.startswith(b"/llmux/"):
             return _nothing
         return None
 
     def _serve(
         self,
-        make: Callable[[], tuple[bytes, bytes]],
+        make: OwnRoute,
+        config: Config,
         client: WebClient,
         asked: Asked,
     ) -> None:
@@ -141,7 +183,7 @@ class ProxyResource:
             sendAnswer(client, _ONLY_READ, asked.requestId)
             return
         try:
-            body, kind = make()
+            body, kind = make(config)
         except (NotFound, UnknownModel) as error:
             sendAnswer(client, answerTo(error), asked.requestId)
             return
@@ -154,20 +196,20 @@ class ProxyResource:
         client.write(body)
         client.finish()
 
-    def _models(self) -> tuple[bytes, bytes]:
+    def _models(self, config: Config) -> tuple[bytes, bytes]:
         states = self.context.switcher.snapshot().models
         listed = [
             self._described(model, alias, states[model.name].state)
-            for model in self.context.config.models.values()
+            for model in config.models.values()
             for alias in (None, *model.aliases)
             if not (model if alias is None else alias).unlisted
         ]
         listed.sort(key=lambda one: str(one["id"]))
         return _inJSON({"object": "list", "data": listed})
 
-    def _model(self, quoted: bytes) -> tuple[bytes, bytes]:
+    def _model(self, config: Config, quoted: bytes) -> tuple[bytes, bytes]:
         name = unquote(quoted.decode("ascii", "replace"))
-        model = self.context.config.modelNamed(name)
+        model = config.modelNamed(name)
         if model is None:
             raise UnknownModel(name)
         alias = next((alias for alias in model.aliases if alias.name == name), None)
@@ -202,7 +244,21 @@ _ONLY_READ = Answer(
 )
 
 
-def _nothing() -> tuple[bytes, bytes]:
+def _useOf(path: bytes) -> Use:
+    """
+    What a path is for.
+    """
+    if path == b"/metrics":
+        return Use.METRICS
+    if path.startswith((b"/llmux/", b"/api/models/unload")) or path in (
+        b"/llmux",
+        b"/running",
+    ):
+        return Use.OPERATORS
+    return Use.MODELS
+
+
+def _nothing(config: Config) -> tuple[bytes, bytes]:
     raise NotFound()
 
 
