@@ -4,13 +4,15 @@ Tests for L{llmux.web.site} and L{llmux.web._channel} that need no sockets.
 
 from __future__ import annotations
 
+from errno import EMFILE, ENOSPC
 from io import BytesIO, StringIO
-from typing import Any
+from typing import IO, Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -140,6 +142,25 @@ class Reactor(Clock):
         """
         for writer in list(self.writers):
             writer.doWrite()
+
+
+class FullDisk(BytesIO):
+    """
+    A file for which there is no room.
+    """
+
+    def flush(self) -> None:
+        """
+        Fail.
+        """
+        raise OSError(ENOSPC, "No space left on device")
+
+    def close(self) -> None:
+        """
+        Fail, and close, as files do.
+        """
+        super().close()
+        self.flush()
 
 
 class SiteCase(SynchronousTestCase):
@@ -272,6 +293,47 @@ class SiteTests(SiteCase):
             self.send(b"f4240\r\n%b\r\n" % bytes(1_000_000))
         self.send(b"0\r\n\r\n" + GET)
         self.assertRefused(413)
+
+    def test_noRoom(self) -> None:
+        """
+        A body that cannot be kept, as the disk is full, is a 500; llmux says
+        so in its log, and goes on.
+        """
+        for isChunked in (False, True):
+            self.build()
+            self.patch(self.site, "getContentFile", lambda length: FullDisk())
+            head, body = bytes(IN_MEMORY), bytes(IN_MEMORY)
+            if isChunked:
+                framing = b"Transfer-Encoding: chunked"
+                head, body = (b"100000\r\n%b\r\n" % part for part in (head, body))
+            else:
+                framing = b"Content-Length: %d" % (2 * IN_MEMORY)
+            self.send(b"POST / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % framing)
+            with capturedLogs() as events:
+                self.send(head)
+                self.send(body + b"0\r\n\r\n" + GET)
+            self.assertRefused(500, b"internal_error")
+            self.assertNotIn(b"space", self.transport.value())
+            [event] = [event for event in events if "event" in event]
+            self.assertEqual(event["event"], "body_not_kept")
+            self.assertIn("No space left", event["problem"])
+            self.lose()
+
+    def test_noFile(self) -> None:
+        """
+        So is one for which no file can be opened, before any of it is here.
+        """
+
+        def refuse(length: int | None) -> IO[bytes]:
+            raise OSError(EMFILE, "Too many open files")
+
+        self.patch(self.site, "getContentFile", refuse)
+        self.send(
+            b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            b"Content-Length: %d\r\n\r\n" % (2 * IN_MEMORY)
+        )
+        self.assertRefused(500, b"internal_error")
+        self.lose()
 
     def test_tree(self) -> None:
         """

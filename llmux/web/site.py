@@ -8,11 +8,13 @@ and on what passes for one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO, Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import IResource
@@ -35,6 +37,7 @@ class ProxyRequest(Request):
     A request to a L{ProxySite}.
     """
 
+    log = Logger()
     channel: Any
     content: Any
     _taken: Callable[[], None] | None = None
@@ -103,8 +106,12 @@ class ProxyRequest(Request):
             self.requestHeaders.removeHeader(b"Expect")
             self.content = BytesIO()
             self._refuse()
-        else:
+            return
+        try:
             super().gotLength(length)
+        except OSError as error:
+            self.content = None
+            self._cannotKeep(error)
 
     def handleContentChunk(self, data: bytes) -> None:
         """
@@ -114,13 +121,16 @@ class ProxyRequest(Request):
         if self._received > self.channel.site.bodyLimit:
             self._refuse()
             return
-        if self._received > IN_MEMORY and isinstance(self.content, BytesIO):
-            small, self.content = (
-                self.content,
-                self.channel.site.getContentFile(self._received),
-            )
-            self.content.write(small.getbuffer())
-        super().handleContentChunk(data)
+        try:
+            if self._received > IN_MEMORY and isinstance(self.content, BytesIO):
+                small = self.content
+                self.content = self.channel.site.getContentFile(self._received)
+                self.content.write(small.getbuffer())
+            super().handleContentChunk(data)
+            # Now is the time to hear that it does not fit.
+            self.content.flush()
+        except OSError as error:
+            self._cannotKeep(error)
 
     def process(self) -> None:
         """
@@ -144,6 +154,22 @@ class ProxyRequest(Request):
         """
         super().connectionLost(reason)
         self.over()
+
+    def _cannotKeep(self, error: OSError) -> None:
+        """
+        The disk is full, there are no descriptors left, or the like.
+        """
+        self.requestHeaders.removeHeader(b"Expect")
+        unkept, self.content = self.content, BytesIO()
+        if unkept is not None:
+            with suppress(OSError):
+                unkept.close()
+        self.log.error(
+            "A request body could not be kept: {problem}",
+            event="body_not_kept",
+            problem=str(error),
+        )
+        self.channel.refuse(answerTo(error))
 
     def _refuse(self) -> None:
         self.channel.refuse(answerTo(BodyTooLarge(self.channel.site.bodyLimit)))
