@@ -489,7 +489,7 @@ class RequestDone:
 class BoundMissed:
     """
     A request had waited for as long as it may be passed over, and its model
-    is still not being woken.
+    is still not being woken.  Said once for each model until it is.
     """
 
     model: str

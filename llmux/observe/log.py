@@ -184,7 +184,9 @@ class EventLog:
     def _boundMissed(self, event: BoundMissed) -> None:
         self.log.warn(
             "A request for {model} has waited {waited:.3f} s, which is longer than "
-            "the {bound:g} s of max_wait_secs, and {model} is not being woken",
+            "the {bound:g} s of max_wait_secs, and others are still in the way: "
+            "for as long as more comes than can be served within its bound, what "
+            "waits is served in the order of arrival",
             event="bound_missed",
             model=event.model,
             waited=event.waited,

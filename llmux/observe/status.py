@@ -114,6 +114,9 @@ class Status:
             "time": snapshot.now,
             "up_for": snapshot.now - self._since,
             "policy": self._config.policy.name,
+            "overloaded": any(
+                _isOverdue(view, snapshot.now) for view in snapshot.models.values()
+            ),
             "models": [
                 self._model(view, snapshot) for view in snapshot.models.values()
             ],
@@ -163,6 +166,8 @@ class Status:
             "in_flight": view.inFlight,
             "queued": len(view.queue),
             "oldest_waits": None if oldest is None else now - oldest.since,
+            "max_wait": view.maxWait,
+            "overdue": _isOverdue(view, now),
             "retry_in": None if retryAt is None else max(0.0, retryAt - now),
             "queue_ages": _ages(
                 now, (waiting.since for waiting in islice(view.queue, AGES))
@@ -202,6 +207,21 @@ def _told(mishap: _Mishap, now: float) -> dict[str, object]:
         "attempt": mishap.event.attempt,
         "ago": now - mishap.at,
     }
+
+
+def _isOverdue(view: ModelView, now: float) -> bool:
+    """
+    Whether somebody has waited for a model for as long as they may be passed
+    over, and it is not even being woken: more comes than can be served within
+    the bounds.
+    """
+    return (
+        view.oldest is not None
+        and view.maxWait is not None
+        and view.state is State.ASLEEP
+        and not view.coming
+        and now - view.oldest.since >= view.maxWait
+    )
 
 
 def _ages(now: float, began: Iterable[float]) -> list[float]:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from llmux.interfaces import (
     Admit,
+    BoundMissed,
     Decision,
     DecisionRefused,
     ISwitchPolicy,
@@ -45,6 +46,7 @@ class Choice:
         self._policy = policy
         self._timer: IDelayedCall | None = None
         self._refused: Decision | None = None
+        self._missed: frozenset[str] = frozenset()
 
     def decide(self) -> None:
         """
@@ -67,6 +69,7 @@ class Choice:
                 return
         if self._force(overdue, snapshot):
             return
+        self._noteMissed(overdue, now)
         decision = self._ask(snapshot)
         recheck: float | None = None
         if isinstance(decision, Stay):
@@ -102,6 +105,23 @@ class Choice:
                     self._board.settle()
                     return True
         return False
+
+    def _noteMissed(self, overdue: Sequence[Place], now: float) -> None:
+        """
+        Say of each model once, until it is woken, that others are in its way
+        for longer than was promised.
+        """
+        before = self._missed
+        if not (overdue or before):
+            return
+        self._missed = frozenset(place.name for place in overdue)
+        for place in overdue:
+            oldest = place.oldest
+            if place.name not in before and oldest is not None:
+                assert place.maxWait is not None
+                self._board.notify(
+                    BoundMissed(place.name, now - oldest.since, place.maxWait)
+                )
 
     def _isInTheWay(self, move: Move, snapshot: Snapshot) -> bool:
         """

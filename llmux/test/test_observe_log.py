@@ -264,6 +264,7 @@ class EventLogTests(SynchronousTestCase):
         line = self.logged(BoundMissed("a", 125.0, 120.0))
         self.assertEqual(line["event"], "bound_missed")
         self.assertIn("120 s of max_wait_secs", formatEvent(line))
+        self.assertIn("in the order of arrival", formatEvent(line))
 
     def test_decisionRefused(self) -> None:
         """

@@ -75,6 +75,25 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(document["switches"], [])
         self.assertEqual(document["recent_switches"], [])
 
+    def test_overloaded(self) -> None:
+        """
+        It is said whether, and for which models, somebody has waited for
+        longer than they should while others are in the way.
+        """
+        self.assertEqual(self.document()["models"][0]["max_wait"], 120)
+        self.switcher.acquire("a")
+        self.switcher.acquire("b")
+        self.clock.advance(119.9)
+        self.assertIs(self.document()["overloaded"], False)
+        self.clock.advance(0.1)
+        document = self.document()
+        self.assertIs(document["overloaded"], True)
+        self.assertEqual(
+            [model["overdue"] for model in document["models"]], [False, True]
+        )
+        self.hooks.finish("a")
+        self.assertIs(self.document()["overloaded"], False)
+
     def test_oneModel(self) -> None:
         """
         One model can be looked at alone.

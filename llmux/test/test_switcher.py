@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,6 +25,7 @@ from llmux.errors import (
 )
 from llmux.interfaces import (
     Admit,
+    BoundMissed,
     Decision,
     DecisionRefused,
     Hook,
@@ -451,6 +453,37 @@ class WaitingTests(SwitcherTestCase):
         self.successResultOf(again).release()
         self.assertEqual(self.hooks.ran[1:], [("a", "sleep")])
         self.assertNoResult(late)
+
+    def test_boundMissed(self) -> None:
+        """
+        Who has waited for C{max_wait_secs} and still has to wait for the
+        switches of others is told of: once for each model, until it is woken.
+        """
+        self.build("a", "b", "c", policy=self.policy(max_wait_secs=60))
+        held = self.awake("a")
+        between = self.switcher.acquire("b")
+        self.clock.advance(1)
+        last = self.switcher.acquire("c")
+        self.clock.advance(59)
+        self.assertEqual(self.recorder.of(BoundMissed), [])
+        self.clock.advance(1)
+        missed = BoundMissed("c", 60.0, 60.0)
+        self.assertEqual(self.recorder.of(BoundMissed), [missed])
+        self.switcher.acquire("c")
+        self.clock.advance(5)
+        self.assertEqual(self.recorder.of(BoundMissed), [missed])
+        held.release()
+        self.hooks.finish("a")
+        self.hooks.finish("b")
+        self.successResultOf(between).release()
+        self.hooks.finish("b")
+        self.hooks.finish("c")
+        token = self.successResultOf(last)
+        self.switcher.acquire("a")
+        self.switcher.acquire("b")
+        self.clock.advance(60)
+        self.assertEqual(self.recorder.of(BoundMissed)[1:], [evolve(missed, model="b")])
+        token.release()
 
     def test_bound(self) -> None:
         """
