@@ -148,6 +148,7 @@ class Waiting:
         or a preload asks for the model.
     @ivar size: about how many seconds of service it will take, if that is
         known.
+    @ivar maxTokens: how many tokens its answer may have, if it says so.
     """
 
     model: str
@@ -156,6 +157,7 @@ class Waiting:
     priority: float = 0.0
     reason: Reason = Reason.REQUEST
     size: float | None = None
+    maxTokens: int | None = None
 
 
 class Running(Protocol):
@@ -174,6 +176,12 @@ class Running(Protocol):
         """
         About how many seconds of service it was thought to take, if that was
         known.
+        """
+
+    @property
+    def maxTokens(self) -> int | None:
+        """
+        How many tokens its answer may have, if it says so.
         """
 
 
@@ -250,14 +258,17 @@ class ICosts(Interface):
         @return: about how long one of the model's requests is in flight.
         """
 
-    def median(model: str) -> float:
+    def median(model: str, maxTokens: int | None = None) -> float:
         """
+        @param maxTokens: asks of those whose answers may have about so many
+            tokens, rather than of all.
         @return: a time, in seconds, such that about half of the model's
             requests are in flight for longer.
         """
 
-    def spread(model: str) -> float:
+    def spread(model: str, maxTokens: int | None = None) -> float:
         """
+        @param maxTokens: as for L{median}.
         @return: by how much they differ: about the standard deviation of the
             natural logarithm of the seconds that they are in flight.
         """

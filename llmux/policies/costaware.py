@@ -45,9 +45,7 @@ and sleeps by model and by pair, lengths of answers by model) or configured
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import nsmallest
 from itertools import islice
-from math import inf
 
 from attrs import frozen
 from zope.interface import implementer
@@ -64,23 +62,8 @@ from llmux.interfaces import (
     Waiting,
 )
 from llmux.policies.drains import Drain, Lengths, drain
+from llmux.policies.stakes import Stakes
 from llmux.switching.placement import fits, roomFor
-
-
-@frozen
-class Stakes:
-    """
-    What there is to win and to lose by keeping a model.
-
-    @ivar slack: how long it is until it must have drained so that all who
-        wait for its place are served within their bounds, in seconds.
-    @ivar trip: about how long it will be away, in seconds.
-    @ivar crowd: how many wait for its place.
-    """
-
-    slack: float
-    trip: float
-    crowd: int
 
 
 @implementer(ISwitchPolicy)
@@ -101,7 +84,6 @@ class CostAware:
         a model that has work, however large their bounds are: in round trips,
         each of which is two switches and the length of a request.
     @ivar look: how many of those who wait for a model are looked at.
-    @ivar ahead: how many switches are planned ahead.
     """
 
     ageing: float = 10.0
@@ -109,7 +91,6 @@ class CostAware:
     fairness: float = 1.0
     quantum: float = 10.0
     look: int = 64
-    ahead: int = 16
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """
@@ -248,8 +229,18 @@ class CostAware:
         if not busy:
             return 0.0
         ahead = drain(snapshot.now, busy, snapshot.costs)
-        stakes = self._stakes(snapshot, busy, wanted)
-        margins = [self._margin(snapshot, ahead, view, None, stakes) for view in busy]
+        stakes = Stakes.of(snapshot, busy, wanted, self.quantum)
+        margins = [
+            self._margin(
+                snapshot,
+                ahead,
+                view,
+                Lengths.of(view.name, snapshot.costs),
+                None,
+                stakes,
+            )
+            for view in busy
+        ]
         margin = max(margins)
         if margin <= 0:
             return 0.0
@@ -262,6 +253,7 @@ class CostAware:
         snapshot: Snapshot,
         ahead: Drain,
         view: ModelView,
+        lengths: Lengths,
         size: float | None,
         stakes: Stakes,
     ) -> float:
@@ -269,11 +261,11 @@ class CostAware:
         Whether a model that others wait for should take one request more.
 
         @param ahead: the drain as it is.
+        @param lengths: how long such requests are.
         @param size: the size of the request, if it is known.
         @return: more than 0 if so: about how long that will not change by
             itself.
         """
-        lengths = Lengths.of(view.name, snapshot.costs)
         longer = ahead.extension(lengths, size)
         if longer * stakes.crowd > self.fairness * stakes.trip:
             return 0.0
@@ -288,56 +280,6 @@ class CostAware:
         ):
             return 1.0
         return 0.0
-
-    def _stakes(
-        self,
-        snapshot: Snapshot,
-        leaving: Sequence[ModelView],
-        wanted: Iterable[ModelView],
-    ) -> Stakes:
-        """
-        What there is to win and to lose for those who wait for the place of
-        some models, if they are served one model after the other.
-        """
-        costs = snapshot.costs
-        waited = [view for view in wanted if view.oldest is not None]
-        due = nsmallest(
-            self.ahead,
-            (
-                (
-                    inf if view.maxWait is None else view.oldest.since + view.maxWait,
-                    view.oldest.since,
-                    view.name,
-                )
-                for view in waited
-                if view.oldest is not None
-            ),
-        )
-        # Those who wait for other places are served at the same time.
-        places = max(
-            1,
-            sum(
-                view.state.holdsResources and not view.pinned
-                for view in snapshot.models.values()
-            ),
-        )
-        source = home = leaving[0].name
-        patience = self.quantum * (
-            costs.switch(home, due[0][2])
-            + costs.switch(due[0][2], home)
-            + Lengths.of(home, costs).mean
-        )
-        slack = inf
-        switching = trip = 0.0
-        for bound, since, name in due:
-            cost = costs.switch(source, name)
-            switching += cost / places if switching else cost
-            trip += cost + Lengths.of(name, costs).mean
-            deadline = min(bound, since + patience)
-            slack = min(slack, deadline - switching - snapshot.now)
-            source = name
-        trip += costs.switch(source, home)
-        return Stakes(slack, trip, sum(len(view.queue) for view in waited))
 
     @staticmethod
     def _overdue(snapshot: Snapshot, view: ModelView) -> bool:
@@ -376,13 +318,20 @@ class CostAware:
                 for other in snapshot.models.values()
                 if other.oldest is not None and other.state is State.ASLEEP
             ]
-            stakes = self._stakes(snapshot, (view,), waitedFor)
-            tried: set[float | None] = set()
+            stakes = Stakes.of(snapshot, (view,), waitedFor, self.quantum)
+            tried: set[tuple[Lengths, float | None]] = set()
             for waiting in islice(view.queue, self.look):
-                if waiting.size in tried:
+                lengths = Lengths.of(view.name, snapshot.costs, waiting.maxTokens)
+                kind = lengths, waiting.size
+                if kind in tried:
                     continue
-                tried.add(waiting.size)
-                ahead = drain(snapshot.now, (view,), snapshot.costs, waiting.size)
-                if self._margin(snapshot, ahead, view, waiting.size, stakes) > 0:
+                tried.add(kind)
+                ahead = drain(
+                    snapshot.now, (view,), snapshot.costs, waiting.size, lengths
+                )
+                margin = self._margin(
+                    snapshot, ahead, view, lengths, waiting.size, stakes
+                )
+                if margin > 0:
                     return waiting
         return None

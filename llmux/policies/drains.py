@@ -10,7 +10,7 @@ long each request has been in flight.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from math import erfc, exp, log, sqrt
 
 from attrs import frozen
@@ -42,12 +42,15 @@ class Lengths:
     spread: float
 
     @classmethod
-    def of(cls, model: str, costs: ICosts) -> Lengths:
+    def of(cls, model: str, costs: ICosts, maxTokens: int | None = None) -> Lengths:
         """
         What has been measured of a model.
+
+        @param maxTokens: of those whose answers may have about so many tokens.
         """
         return cls(
-            max(costs.median(model), 0.001), max(costs.spread(model), _LEAST_SPREAD)
+            max(costs.median(model, maxTokens), 0.001),
+            max(costs.spread(model, maxTokens), _LEAST_SPREAD),
         )
 
     @property
@@ -120,7 +123,11 @@ class Drain:
 
 
 def drain(
-    now: float, views: Collection[ModelView], costs: ICosts, size: float | None = None
+    now: float,
+    views: Collection[ModelView],
+    costs: ICosts,
+    size: float | None = None,
+    more: Lengths | None = None,
 ) -> Drain:
     """
     How long models will have something in flight if nothing more is let in.
@@ -128,23 +135,34 @@ def drain(
     @param now: the time.
     @param size: the length of a request about which L{Drain.extension} is
         going to be asked.
+    @param more: the same, if its length is not known.
     """
     ages: list[tuple[Lengths, float, int]] = []
     known: list[float] = []
-    grid: set[float] = {0.0}
+    spans = [] if more is None else [more]
     for view in views:
-        lengths = Lengths.of(view.name, costs)
-        grid.update(lengths.points)
-        bins: dict[int, list[float]] = {}
+        # Those of which the same is expected are taken together.
+        kinds: dict[int | None, Lengths] = {}
+        bins: dict[tuple[Lengths, int], list[float]] = {}
         for running in view.running:
             age = now - running.granted
             if running.size is not None and running.size > age:
                 known.append(running.size - age)
                 continue
+            limit = running.maxTokens
+            kind = None if limit is None else limit.bit_length()
+            lengths = kinds.get(kind)
+            if lengths is None:
+                lengths = kinds[kind] = Lengths.of(view.name, costs, limit)
             # Much younger than the median is as good as new.
             relative = max(age / lengths.median, 0.1)
-            bins.setdefault(round(log(relative) / log(_BIN)), []).append(age)
-        ages += [(lengths, sum(some) / len(some), len(some)) for some in bins.values()]
+            bins.setdefault((lengths, round(log(relative) / log(_BIN))), []).append(age)
+        ages += [
+            (lengths, sum(some) / len(some), len(some))
+            for (lengths, _), some in bins.items()
+        ]
+        spans += kinds.values() or [Lengths.of(view.name, costs)]
+    grid = _thinned(point for lengths in set(spans) for point in lengths.points)
     longest = max(known, default=0.0)
     if longest:
         # A step is drawn as one: just before, and just after.
@@ -161,6 +179,18 @@ def drain(
             over *= (1.0 - lengths.remains(age, time)) ** count
         lasting.append(1.0 - over)
     return Drain(times, tuple(lasting))
+
+
+def _thinned(points: Iterable[float]) -> set[float]:
+    """
+    Points without those that are hardly beyond another, and with 0.
+    """
+    found, last = {0.0}, 0.0
+    for point in sorted(points):
+        if point >= 1.2 * last:
+            last = point
+            found.add(point)
+    return found
 
 
 def _area(times: Collection[float], values: Collection[float]) -> float:

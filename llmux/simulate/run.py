@@ -52,7 +52,10 @@ class _Client:
         self.number = self.run.sent
         self.run.watch.arrived(self.number, model)
         self.run.switcher.acquire(
-            model, priority=self.arrival.priority, size=self.arrival.size
+            model,
+            priority=self.arrival.priority,
+            size=self.arrival.size,
+            maxTokens=self.arrival.maxTokens,
         ).addCallbacks(self._granted, self._refused).addErrback(self.run.broke)
 
     def _granted(self, token: Token) -> None:

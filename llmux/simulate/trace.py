@@ -8,8 +8,8 @@ A trace is a file of JSON lines, one request each, in any order::
 
 C{at} is when the request arrives, in seconds; C{seconds} is how long its
 model serves it when it serves nothing else.  C{priority} may stand beside
-them, and C{size}: how long it was announced to be, for policies that weigh
-that (a client's C{max_tokens} is such an announcement).  C{then} is a list of
+them, and for policies that weigh it, what was announced: C{max_tokens}, as
+clients do, or C{size}, in seconds, for those that know.  C{then} is a list of
 requests that follow on the end of this one, as those of an agent do; their
 C{at} counts from there.
 """
@@ -38,6 +38,7 @@ class Arrival:
         arrives, if that is known.
     @ivar then: requests that come so long (their C{at}) after the end of this
         one.
+    @ivar maxTokens: how many tokens its answer may have, if it says so.
     """
 
     at: float
@@ -46,6 +47,7 @@ class Arrival:
     priority: float = 0.0
     size: float | None = None
     then: tuple[Arrival, ...] = ()
+    maxTokens: int | None = None
 
     def all(self) -> Iterator[Arrival]:
         """
@@ -62,6 +64,7 @@ _NUMBERS: Mapping[str, tuple[bool, float | None]] = {
     "seconds": (True, 0.0),
     "priority": (False, None),
     "size": (False, 0.0),
+    "max_tokens": (False, 0.0),
 }
 
 
@@ -140,6 +143,8 @@ def _asLine(arrival: Arrival) -> dict[str, object]:
         line["priority"] = arrival.priority
     if arrival.size is not None:
         line["size"] = arrival.size
+    if arrival.maxTokens is not None:
+        line["max_tokens"] = arrival.maxTokens
     if arrival.then:
         line["then"] = [_asLine(follower) for follower in arrival.then]
     return line
@@ -173,7 +178,13 @@ def _arrival(value: object) -> Arrival:
     then = value.get("then", [])
     if not isinstance(then, list):
         raise ValueError('"then" must be a list of requests')
-    return Arrival(model=model, then=tuple(map(_arrival, then)), **numbers)
+    limit = numbers.pop("max_tokens", None)
+    return Arrival(
+        model=model,
+        then=tuple(map(_arrival, then)),
+        maxTokens=None if limit is None else int(limit),
+        **numbers,
+    )
 
 
 def _number(

@@ -178,6 +178,7 @@ class Queues:
         now: float,
         number: int | None = None,
         size: float | None = None,
+        maxTokens: int | None = None,
     ) -> Token:
         token = Token(
             place.name,
@@ -188,6 +189,7 @@ class Queues:
             self._released,
             self._answered,
             size,
+            maxTokens,
         )
         place.tokens.add(token)
         place.touch()
@@ -202,7 +204,14 @@ class Queues:
         waiter = place.remove(waiting.number)
         assert waiter is not None
         self._board.waiting -= 1
-        token = self.issue(place, waiting.since, now, waiting.number, waiting.size)
+        token = self.issue(
+            place,
+            waiting.since,
+            now,
+            waiting.number,
+            waiting.size,
+            waiting.maxTokens,
+        )
         waiter.ready.callback(token)
 
     def serve(self, place: Place) -> None:
@@ -219,7 +228,7 @@ class Queues:
         place.tokens.remove(token)
         place.touch()
         duration = now - token.granted
-        self._board.costs.served(place.name, duration)
+        self._board.costs.served(place.name, duration, token.maxTokens)
         if not place.tokens:
             place.idleSince = now
         self._board.notify(

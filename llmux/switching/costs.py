@@ -105,6 +105,7 @@ class Costs:
         self._sleeps = _Averages(self.PRIOR_SLEEP)
         self._services = _Averages(self.PRIOR_SERVICE)
         self._durations: dict[str, _Durations] = {}
+        self._limited: dict[tuple[str, int], _Durations] = {}
         self._switches: dict[tuple[str, str], float] = {}
 
     def woke(self, model: str, seconds: float) -> None:
@@ -119,15 +120,24 @@ class Costs:
         """
         self._sleeps.add(model, seconds)
 
-    def served(self, model: str, seconds: float) -> None:
+    def served(self, model: str, seconds: float, maxTokens: int | None = None) -> None:
         """
         A request is over.
+
+        @param maxTokens: how many tokens its answer could have, if it said so.
         """
         self._services.add(model, seconds)
         known = self._durations.get(model)
         if known is None:
             known = self._durations[model] = self._unknown()
         known.add(seconds)
+        if maxTokens is not None:
+            # By powers of two: what was asked for is mostly a round number.
+            kind = model, maxTokens.bit_length()
+            limited = self._limited.get(kind)
+            if limited is None:
+                limited = self._limited[kind] = _Durations(known.mean, known.variance)
+            limited.add(seconds)
 
     def switched(self, source: str, target: str, seconds: float) -> None:
         """
@@ -166,17 +176,24 @@ class Costs:
         """
         return self._services.get(model)
 
-    def median(self, model: str) -> float:
+    def median(self, model: str, maxTokens: int | None = None) -> float:
         """
         See L{ICosts.median}.
         """
-        return exp((self._durations.get(model) or self._unknown()).mean)
+        return exp(self._lengths(model, maxTokens).mean)
 
-    def spread(self, model: str) -> float:
+    def spread(self, model: str, maxTokens: int | None = None) -> float:
         """
         See L{ICosts.spread}.
         """
-        return sqrt((self._durations.get(model) or self._unknown()).variance)
+        return sqrt(self._lengths(model, maxTokens).variance)
+
+    def _lengths(self, model: str, maxTokens: int | None) -> _Durations:
+        if maxTokens is not None:
+            limited = self._limited.get((model, maxTokens.bit_length()))
+            if limited is not None:
+                return limited
+        return self._durations.get(model) or self._unknown()
 
     def _unknown(self) -> _Durations:
         variance = self.PRIOR_SPREAD**2

@@ -22,6 +22,7 @@ class Token:
     @ivar arrived: when the request for it arrived, on the same clock.
     @ivar number: its place in the order of arrival, over all models.
     @ivar size: about how many seconds of service it will take, if known.
+    @ivar maxTokens: how many tokens its answer may have, if it says so.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Token:
     _onRelease: Callable[[Token], None] | None = field(repr=False)
     _onAnswered: Callable[[Token], None] | None = field(default=None, repr=False)
     size: float | None = None
+    maxTokens: int | None = None
     _onCut: Callable[[str], None] | None = field(default=None, init=False, repr=False)
     _cut: str | None = field(default=None, init=False)
 

@@ -140,6 +140,7 @@ class Switcher:
         *,
         priority: float = 0.0,
         size: float | None = None,
+        maxTokens: int | None = None,
         reason: Reason = Reason.REQUEST,
     ) -> Deferred[Token]:
         """
@@ -148,6 +149,7 @@ class Switcher:
         @param model: its name, which must not be an alias.
         @param priority: is added to the model's own; higher is served first.
         @param size: about how many seconds of service it will take, if known.
+        @param maxTokens: how many tokens its answer may have, if that is known.
         @param reason: why it is asked for; other than for a request, neither
             C{max_queue} nor C{request_timeout_secs} apply.
         @return: fires with a token that the caller must release, in this
@@ -155,7 +157,7 @@ class Switcher:
             L{NeverFits}, L{QueueFull}, L{WakeFailed}, L{WaitedTooLong} or
             L{ShuttingDown}.  Cancelling it leaves the queue.
         """
-        token = self.grant(model, size)
+        token = self.grant(model, size, maxTokens)
         if token is not None:
             return succeed(token)
         try:
@@ -169,14 +171,18 @@ class Switcher:
             priority=place.config.priority + priority,
             reason=reason,
             size=size,
+            maxTokens=maxTokens,
         )
         return self._queues.enqueue(place, waiting)
 
-    def grant(self, model: str, size: float | None = None) -> Token | None:
+    def grant(
+        self, model: str, size: float | None = None, maxTokens: int | None = None
+    ) -> Token | None:
         """
         Take a token if the model is awake and nobody else has to be first.
 
         @param size: about how many seconds of service it will take, if known.
+        @param maxTokens: how many tokens its answer may have, if that is known.
         @return: L{None} if the model has to be waited for, by L{acquire}.
         """
         place = self._board.places.get(model)
@@ -189,7 +195,7 @@ class Switcher:
         ):
             return None
         now = self._board.clock.seconds()
-        token = self._queues.issue(place, now, now, size=size)
+        token = self._queues.issue(place, now, now, None, size, maxTokens)
         if self._board.waiting:
             # Others wait, and what is in flight now lasts longer: the policy
             # may want this one to have been the last.
@@ -212,6 +218,8 @@ class Switcher:
             since=token.arrived,
             number=token.number,
             priority=place.config.priority,
+            size=token.size,
+            maxTokens=token.maxTokens,
         )
         if place.serving:
             place.residency.check()

@@ -111,6 +111,22 @@ class CostsTests(SynchronousTestCase):
         self.assertApproximates(self.costs.median("a") / median(seen), 1.0, 0.15)
         self.assertApproximates(self.costs.spread("a"), 0.5, 0.1)
 
+    def test_durationsByLimit(self) -> None:
+        """
+        Requests that may have few tokens are told apart from those that may
+        have many; of a limit of which nothing is known, what is known of all
+        is thought.
+        """
+        for _ in range(50):
+            self.costs.served("a", 0.5, 16)
+            self.costs.served("a", 40.0, 4096)
+        self.assertApproximates(self.costs.median("a", 20), 0.5, 0.1)
+        self.assertApproximates(self.costs.median("a", 5000), 40.0, 8.0)
+        self.assertLess(self.costs.spread("a", 16), self.costs.spread("a"))
+        for model, limit in (("a", 300), ("b", 16)):
+            self.assertEqual(self.costs.median(model, limit), self.costs.median(model))
+            self.assertEqual(self.costs.spread(model, limit), self.costs.spread(model))
+
     def test_durationsChange(self) -> None:
         """
         What was long ago is forgotten.

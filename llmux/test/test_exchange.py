@@ -146,6 +146,16 @@ class ExchangeTests(MemoryCase):
             self.assertEqual(oldest.priority, granted)
             client.leave()
 
+    def test_maxTokens(self) -> None:
+        """
+        Whoever decides what to serve learns how long an answer may be.
+        """
+        self.ask(body=b'{"model":"a","max_tokens":7}')
+        self.ask(body=b'{"model":"b","max_tokens":8}')
+        models = self.switcher.snapshot().models
+        self.assertEqual([one.maxTokens for one in models["a"].running], [7])
+        self.assertEqual([one.maxTokens for one in models["b"].queue], [8])
+
     def test_leftWhileQueued(self) -> None:
         """
         A client that leaves while it waits is forgotten.

@@ -5,6 +5,7 @@ Tests for L{llmux.policies.costaware}.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -68,6 +69,7 @@ def decide(
     *views: ModelView,
     cost: float = 10.0,
     lengths: float = 8.0,
+    limits: Mapping[int, float] | None = None,
     free: Mapping[str, float] | None = None,
     **more: Any,
 ) -> Decision:
@@ -76,6 +78,7 @@ def decide(
 
     @param cost: what a switch takes, in seconds.
     @param lengths: how long requests take, in seconds.
+    @param limits: how long those take whose answers may have so many tokens.
     """
     costs = Costs()
     for view in views:
@@ -83,6 +86,8 @@ def decide(
         costs.slept(view.name, 0.1 * cost)
         for number in range(100):
             costs.served(view.name, lengths * (0.5 + number % 4))
+            for limit, seconds in (limits or {}).items():
+                costs.served(view.name, seconds, limit)
     held = any(view.state.holdsResources for view in views)
     room = {"machine": 0.0 if held else 1.0} if free is None else free
     snapshot = Snapshot(NOW, {one.name: one for one in views}, room, costs, **more)
@@ -272,14 +277,18 @@ class JoinTests(SynchronousTestCase):
     """
 
     def draining(
-        self, sizes: Sequence[float | None], age: float = 60.0, **more: Any
+        self,
+        sizes: Sequence[float | None],
+        limits: Sequence[int | None] = (),
+        age: float = 60.0,
+        **more: Any,
     ) -> ModelView:
         """
         A model that drains, with requests that wait for it.
         """
         queue = [
-            Waiting("a", NOW - 1, number, size=size)
-            for number, size in enumerate(sizes, 900)
+            Waiting("a", NOW - 1, number, size=size, maxTokens=limit)
+            for number, (size, limit) in enumerate(zip_longest(sizes, limits), 900)
         ]
         return awake(
             "a",
@@ -298,6 +307,18 @@ class JoinTests(SynchronousTestCase):
         view = self.draining([None, 500.0, 500.0, 0.5])
         decision = decide(view, asleep("b", 112.0, coming=True))
         self.assertEqual(decision, Admit(list(view.queue)[3]))
+
+    def test_limit(self) -> None:
+        """
+        Short work is known by C{max_tokens}: it joins what a long stream
+        holds open anyway, and long work does not.
+        """
+        view = self.draining([None, None], [4000, 16])
+        limits = {16: 0.3, 4000: 200.0}
+        late = asleep("b", 112.0, coming=True)
+        self.assertEqual(decide(view, late, limits=limits), Admit(list(view.queue)[1]))
+        view = self.draining([None], [4000])
+        self.assertEqual(decide(view, late, limits=limits), Stay())
 
     def test_none(self) -> None:
         """

@@ -23,6 +23,7 @@ class Flight:
 
     granted: float
     size: float | None = None
+    maxTokens: int | None = None
 
 
 def busy(*flights: Flight) -> ModelView:
@@ -125,6 +126,22 @@ class DrainTests(SynchronousTestCase):
         self.assertApproximates(known.mean, 30.0, 0.5)
         over = drain(50.0, [busy(Flight(0.0, 40.0))], self.costs)
         self.assertGreater(over.mean, 10.0)
+
+    def test_limits(self) -> None:
+        """
+        Those whose answers may have few tokens are expected to be over soon,
+        whatever others take.
+        """
+        for _ in range(100):
+            self.costs.served("a", 0.5, 16)
+            self.costs.served("a", 60.0, 4096)
+        few, many = Flight(0.0, None, 16), Flight(0.0, None, 4096)
+        self.assertLess(drain(0.0, [busy(few, few)], self.costs).mean, 1.0)
+        long = drain(0.0, [busy(few, many)], self.costs)
+        self.assertGreater(long.mean, 45.0)
+        short = Lengths.of("a", self.costs, 16)
+        self.assertLess(long.extension(short), 0.1)
+        self.assertGreater(long.extension(Lengths.of("a", self.costs, 4096)), 5.0)
 
     def test_extension(self) -> None:
         """

@@ -53,7 +53,7 @@ class TraceTests(SynchronousTestCase):
         """
         What is written is read again as it was.
         """
-        arrival = Arrival(1.0, "a", 2.0, 3.0, 4.0, (Arrival(5.0, "b", 6.0),))
+        arrival = Arrival(1.0, "a", 2.0, 3.0, 4.0, (Arrival(5.0, "b", 6.0),), 512)
         self.assertEqual(parseTrace([writeLine(arrival)]), [arrival])
         self.assertEqual([one.model for one in arrival.all()], ["a", "b"])
 

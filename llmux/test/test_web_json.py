@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.web._errors import BadBody
-from llmux.web._json import MANY, encoded, looksLikeObject, nameInJSON, placeInJSON
+from llmux.web._json import (
+    MANY,
+    encoded,
+    looksLikeObject,
+    nameInJSON,
+    placeInJSON,
+    saidInJSON,
+)
 
 
 def nameIn(body: bytes) -> str | None:
@@ -84,6 +91,48 @@ def objects(draw: st.DrawFn) -> str:
         )
         members.append(draw(gaps).join(["", key, ":", value, ""]))
     return draw(gaps) + "{" + ",".join(members) + "}" + draw(gaps)
+
+
+class LimitTests(SynchronousTestCase):
+    """
+    What L{saidInJSON} finds of how long the answer may be.
+    """
+
+    def limit(self, body: bytes) -> int | None:
+        """
+        Look for it.
+        """
+        with memoryview(body) as view:
+            said = saidInJSON(view)
+        self.assertEqual(said.model, "m")
+        return said.maxTokens
+
+    def test_found(self) -> None:
+        """
+        It is found under every name that it has.
+        """
+        for key in (
+            b"max_tokens",
+            b"max_completion_tokens",
+            b"max_output_tokens",
+            b"n_predict",
+        ):
+            self.assertEqual(self.limit(b'{"%b": 512,"model":"m"}' % key), 512)
+        self.assertEqual(
+            self.limit(b'{"max_tokens":5,"model":"m","max_completion_tokens":6}'), 6
+        )
+
+    def test_none(self) -> None:
+        """
+        What is no count is none, and no error of llmux.
+        """
+        self.assertIsNone(self.limit(b'{"model":"m"}'))
+        for value in (b"null", b"-1", b"1.5", b'"5"', b"[1]", b"9" * 400, b"{}"):
+            self.assertIsNone(self.limit(b'{"model":"m","max_tokens":%b}' % value))
+        self.assertIsNone(self.limit(b'{"model":"m","options":{"max_tokens":5}}'))
+        self.assertEqual(
+            self.limit(b'{"model":"m","max_completion_tokens":null,"max_tokens":7}'), 7
+        )
 
 
 class NameTests(SynchronousTestCase):

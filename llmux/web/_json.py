@@ -1,9 +1,9 @@
 # -*- test-case-name: llmux.test.test_web_json -*-
 """
-The model in a JSON body.
+The model in a JSON body, and how long the answer may be.
 
-The body is checked and skimmed by msgspec, which builds no part of it but the
-one field; of duplicate fields the last counts, as with most parsers.  What
+The body is checked and skimmed by msgspec, which builds no part of it but
+these fields; of duplicate fields the last counts, as with most parsers.  What
 msgspec skips it checks for form, not for valid UTF-8: that is left to the
 model's server.  More than JSON allows is refused (C{NaN} and C{Infinity}), and
 so are lone surrogates, which msgspec does not take, and nesting deeper than
@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,8 +29,15 @@ __all__ = ()
 MANY = 4096
 
 
+_NONE = msgspec.Raw()
+
+
 class _Request(msgspec.Struct):
-    model: msgspec.Raw = msgspec.Raw()
+    model: msgspec.Raw = _NONE
+    max_tokens: msgspec.Raw = _NONE
+    max_completion_tokens: msgspec.Raw = _NONE
+    max_output_tokens: msgspec.Raw = _NONE
+    n_predict: msgspec.Raw = _NONE
 
 
 class _Object(msgspec.Struct):
@@ -78,17 +86,39 @@ def _isObject(text: memoryview) -> bool:
     return True
 
 
-def nameInJSON(body: memoryview) -> str | None:
+class Said(NamedTuple):
     """
-    Find the top-level field C{model}.
+    What a request says of itself.
 
-    @return: L{None} if there is none, or if it is C{null} or empty, or if the
-        body is JSON but not an object.
+    @ivar model: the model that it names, if it does.
+    @ivar maxTokens: how many tokens its answer may have, if it says so.
+    """
+
+    model: str | None = None
+    maxTokens: int | None = None
+
+
+def saidInJSON(body: memoryview) -> Said:
+    """
+    Find the top-level field C{model}, and the one that limits the answer:
+    C{max_completion_tokens}, C{max_tokens}, C{max_output_tokens} or, with
+    llama.cpp, C{n_predict}.
+
+    @return: without a model if there is none, or if it is C{null} or empty,
+        or if the body is JSON but not an object.  Without a limit if there is
+        none that is a count.
     @raise BadBody: if the body is not JSON in UTF-8, or C{model} is not a
         string.
     """
-    raw = _rawName(body)
-    return None if raw is None else _decoded(raw) or None
+    raw, limit = _skimmed(body)
+    return Said() if raw is None else Said(_decoded(raw) or None, limit)
+
+
+def nameInJSON(body: memoryview) -> str | None:
+    """
+    As L{saidInJSON}, of the model alone.
+    """
+    return saidInJSON(body).model
 
 
 def placeInJSON(body: memoryview) -> tuple[int, int] | None:
@@ -143,20 +173,43 @@ def encoded(name: str) -> bytes:
 
 
 def _rawName(body: memoryview) -> bytes | None:
-    # The value of `model` as it is written; None for what counts as none.
+    return _skimmed(body)[0]
+
+
+def _limitIn(request: _Request) -> int | None:
+    for raw in (
+        request.max_completion_tokens,
+        request.max_tokens,
+        request.max_output_tokens,
+        request.n_predict,
+    ):
+        if raw is not _NONE:
+            # Whether it makes sense is the model's server's to say.
+            digits = bytes(raw)
+            if digits.isdigit() and len(digits) < 10:
+                return int(digits)
+    return None
+
+
+def _skimmed(body: memoryview) -> tuple[bytes | None, int | None]:
+    # The value of `model` as it is written, None for what counts as none; and
+    # the limit of the answer.
     with body[textStart(body) :] as text:
         try:
             try:
-                raw = bytes(_request.decode(text).model)
+                request = _request.decode(text)
+                raw, limit = bytes(request.model), _limitIn(request)
+                # It looks into the body.
+                del request
             except msgspec.ValidationError:  # not an object; is it JSON at all?
                 _anything.decode(text)
-                return None
+                return None, None
         except RecursionError:
             problem = "it is nested too deeply"
         except msgspec.DecodeError as error:
             problem = str(error)
         else:
-            return None if raw in (b"", b"null") else raw
+            return (None if raw in (b"", b"null") else raw), limit
     # Outside of the handlers, so that no traceback keeps the view alive.
     raise BadBody(f"the body is not valid JSON: {problem}")
 

@@ -29,6 +29,7 @@ from typing import IO
 from llmux.config import Shape
 from llmux.web import _json, _multipart, _shaping, _target
 from llmux.web._errors import BadBody
+from llmux.web._json import Said
 from llmux.web._pieces import (
     Pieces,
     Slice,
@@ -55,6 +56,7 @@ __all__ = (
     "nameInQuery",
     "nameInTarget",
     "originForm",
+    "saidInBody",
     "shaped",
     "sizeOf",
     "withModel",
@@ -69,6 +71,41 @@ _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 
 
+def saidInBody(
+    contentType: bytes | None,
+    contentEncoding: bytes | None,
+    body: IO[bytes],
+    length: int,
+) -> Said:
+    """
+    Find the model that a request body names, and, in JSON, how long its
+    answer may be.
+
+    @param contentType: the header of that name, if there is one.
+    @param contentEncoding: the header of that name, if there is one.
+    @param body: a file with the whole body, in memory or on disk.  Where it
+        stands afterwards is not defined.
+    @param length: the body's length in bytes.
+    @raise BadBody: if the body is not what its content type says, or C{model}
+        is not a name.
+    """
+    if not length or _isEncoded(contentEncoding):
+        return Said()
+    kind, boundary = _multipart.contentTypeOf(contentType)
+    if kind == _MULTIPART:
+        whole = chunks([Slice(0, length)], body)
+        field = _multipart.fieldIn(whole, boundary)
+        name = None if field is None else field[1].decode("utf-8", "replace") or None
+        return Said(name)
+    with viewed(body, length) as view:
+        if _isJSON(kind) or _isReallyJSON(view):
+            return _json.saidInJSON(view)
+        place = _placeInForm(view) if kind == _FORM else None
+        return Said(
+            None if place is None else _target.decodeField(bytes(view[slice(*place)]))
+        )
+
+
 def nameInBody(
     contentType: bytes | None,
     contentEncoding: bytes | None,
@@ -76,31 +113,9 @@ def nameInBody(
     length: int,
 ) -> str | None:
     """
-    Find the model that a request body names.
-
-    @param contentType: the header of that name, if there is one.
-    @param contentEncoding: the header of that name, if there is one.
-    @param body: a file with the whole body, in memory or on disk.  Where it
-        stands afterwards is not defined.
-    @param length: the body's length in bytes.
-    @return: L{None} if it names none.
-    @raise BadBody: if the body is not what its content type says, or C{model}
-        is not a name.
+    As L{saidInBody}, of the model alone: L{None} if it names none.
     """
-    if not length or _isEncoded(contentEncoding):
-        return None
-    kind, boundary = _multipart.contentTypeOf(contentType)
-    if kind == _MULTIPART:
-        whole = chunks([Slice(0, length)], body)
-        field = _multipart.fieldIn(whole, boundary)
-        return None if field is None else field[1].decode("utf-8", "replace") or None
-    with viewed(body, length) as view:
-        if _isJSON(kind) or _isReallyJSON(view):
-            return _json.nameInJSON(view)
-        place = _placeInForm(view) if kind == _FORM else None
-        return (
-            None if place is None else _target.decodeField(bytes(view[slice(*place)]))
-        )
+    return saidInBody(contentType, contentEncoding, body, length).model
 
 
 def withModel(

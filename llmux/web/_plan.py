@@ -19,6 +19,7 @@ from llmux.web._model import (
     nameInBody,
     nameInQuery,
     nameInTarget,
+    saidInBody,
     shaped,
     withModel,
     withModelInQuery,
@@ -76,11 +77,13 @@ class Plan:
     @ivar model: the model to whose server it goes.
     @ivar target: the request target there.
     @ivar pieces: the body there.
+    @ivar maxTokens: how many tokens the answer may have, if that is known.
     """
 
     model: ModelConfig
     target: bytes
     pieces: Pieces
+    maxTokens: int | None = None
 
 
 def makePlan(config: Config, asked: Asked) -> Plan:
@@ -102,11 +105,11 @@ def makePlan(config: Config, asked: Asked) -> Plan:
         return Plan(model, named.path, pieces)
     if length:
         kind, encoding = _kindOf(asked)
-        name = nameInBody(kind, encoding, asked.body, length)
-        if name is not None:
-            model = _configured(config, name)
-            pieces = _body(config, asked, name, model.backend_model)
-            return Plan(model, asked.target, pieces)
+        said = saidInBody(kind, encoding, asked.body, length)
+        if said.model is not None:
+            model = _configured(config, said.model)
+            pieces = _body(config, asked, said.model, model.backend_model)
+            return Plan(model, asked.target, pieces, said.maxTokens)
     name = nameInQuery(asked.target)
     if name is not None:
         model = _configured(config, name)

@@ -91,10 +91,11 @@ class Exchange:
         self._plan = plan = makePlan(principal.config, asked)
         principal.enter()
         self._principal = principal
-        token = switcher.grant(plan.model.name)
+        model, limit = plan.model.name, plan.maxTokens
+        token = switcher.grant(model, maxTokens=limit)
         if token is None:
             priority = priorityOf(asked, principal.priority, principal.maxPriority)
-            self._await(switcher.acquire(plan.model.name, priority=priority))
+            self._await(switcher.acquire(model, priority=priority, maxTokens=limit))
         else:
             self._forward(token)
 
