@@ -209,6 +209,10 @@ class ModelView:
     @ivar coming: whether a switch that is under way wakes it.
     @ivar retryAt: when a model that is C{COOLING} or C{STUCK} is tried again.
     @ivar address: the base URL of its server, as far as it is known.
+    @ivar pending: whether its configuration changes when it next holds
+        nothing.
+    @ivar removed: whether it is not configured any more, and is put to sleep
+        for good.
     """
 
     name: str
@@ -230,6 +234,8 @@ class ModelView:
     coming: bool = False
     retryAt: float | None = None
     address: str = ""
+    pending: bool = False
+    removed: bool = False
 
 
 class ICosts(Interface):
@@ -469,8 +475,8 @@ class RequestDropped:
     """
     A request that waited will not be served.
 
-    @ivar why: C{left}, C{timeout}, C{wake_failed}, C{queue_full} or
-        C{shutting_down}.
+    @ivar why: C{left}, C{timeout}, C{wake_failed}, C{queue_full}, C{removed}
+        or C{shutting_down}.
     @ivar depth: how many still wait for its model.
     """
 

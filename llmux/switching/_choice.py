@@ -48,6 +48,13 @@ class Choice:
         self._refused: Decision | None = None
         self._missed: frozenset[str] = frozenset()
 
+    def follow(self, policy: ISwitchPolicy) -> None:
+        """
+        Ask another policy from here on.
+        """
+        self._policy = policy
+        self._refused = None
+
     def decide(self) -> None:
         """
         Keep the bounds, then ask the policy.

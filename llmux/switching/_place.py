@@ -60,6 +60,10 @@ class Place:
     @ivar sleepers: fire when it sleeps, or fail when it cannot be put to
         sleep.
     @ivar probed: fires when it is known whether it is awake at the start.
+    @ivar next: what its configuration is going to be when it next holds
+        nothing, and what it is going to need.
+    @ivar removed: whether it is not configured any more, and is to be put to
+        sleep for good.
     """
 
     config: ModelConfig
@@ -79,6 +83,10 @@ class Place:
     idleTimer: IDelayedCall | None = field(default=None, init=False)
     watchTimer: IDelayedCall | None = field(default=None, init=False)
     probed: Deferred[None] | None = field(default=None, init=False)
+    next: tuple[ModelConfig, Mapping[str, float]] | None = field(
+        default=None, init=False
+    )
+    removed: bool = field(default=False, init=False)
     sleepers: list[Deferred[None]] = field(factory=list, init=False)
     _view: ModelView | None = field(default=None, init=False)
     _priorities: dict[float, int] = field(factory=dict, init=False)
@@ -174,7 +182,7 @@ class Place:
         self._view = None
         return waiter
 
-    def next(self, now: float) -> Waiting | None:
+    def first(self, now: float) -> Waiting | None:
         """
         Who is to be served next, if anybody can be.
 
@@ -235,6 +243,8 @@ class Place:
                 coming=self.coming,
                 retryAt=residency.retryAt,
                 address=residency.address,
+                pending=self.next is not None,
+                removed=self.removed,
             )
         return self._view
 
@@ -242,10 +252,19 @@ class Place:
         """
         Forget what was to happen to the model later.
         """
-        for timer in (self.drainTimer, self.idleTimer, self.watchTimer):
+        self.stopIdleTimers()
+        if self.drainTimer is not None and self.drainTimer.active():
+            self.drainTimer.cancel()
+        self.drainTimer = None
+
+    def stopIdleTimers(self) -> None:
+        """
+        Forget what was to happen to the model while it serves nothing.
+        """
+        for timer in (self.idleTimer, self.watchTimer):
             if timer is not None and timer.active():
                 timer.cancel()
-        self.drainTimer = self.idleTimer = self.watchTimer = None
+        self.idleTimer = self.watchTimer = None
 
 
 def _turn(waiting: Waiting) -> tuple[float, int]:

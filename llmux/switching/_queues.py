@@ -49,7 +49,7 @@ class Queues:
         if self._board.stopping:
             raise ShuttingDown()
         place = self._board.places.get(model)
-        if place is None:
+        if place is None or place.removed:
             raise UnknownModel(model)
         hopeless = self.hopeless(place, self.obstacles())
         if hopeless is not None:
@@ -179,6 +179,7 @@ class Queues:
         number: int | None = None,
         size: float | None = None,
         maxTokens: int | None = None,
+        priority: float = 0.0,
     ) -> Token:
         token = Token(
             place.name,
@@ -190,6 +191,7 @@ class Queues:
             self._answered,
             size,
             maxTokens,
+            priority,
         )
         place.tokens.add(token)
         place.touch()
@@ -211,6 +213,7 @@ class Queues:
             waiting.number,
             waiting.size,
             waiting.maxTokens,
+            waiting.priority,
         )
         waiter.ready.callback(token)
 
@@ -219,7 +222,7 @@ class Queues:
         Grant tokens to whoever may have one.
         """
         now = self._board.clock.seconds()
-        while (waiting := place.next(now)) is not None:
+        while (waiting := place.first(now)) is not None:
             self.hand(place, waiting, now)
 
     def _released(self, token: Token) -> None:

@@ -574,6 +574,24 @@ class Residency:
         """
         self._core.doubtful = None
 
+    def configure(self, config: ModelConfig) -> None:
+        """
+        Go by another configuration from here on.
+        """
+        self._core.config = config
+        if not self._core.state.holdsResources:
+            self._core.address = config.address
+
+    def retry(self) -> None:
+        """
+        End a pause after a failure now, as if there had been none before: what
+        failed may be another thing now.
+        """
+        if self._core.retryAt is not None:
+            self._core.stopPause()
+            self._core.failures = self._core.sleepFailures = 0
+            self._core.act(self._machine._timeUp)
+
     def halt(self) -> None:
         """
         Try nothing again from here on: llmux is stopping.

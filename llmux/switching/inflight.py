@@ -21,6 +21,7 @@ class Token:
     @ivar granted: when the token was granted, on the switcher's clock.
     @ivar arrived: when the request for it arrived, on the same clock.
     @ivar number: its place in the order of arrival, over all models.
+    @ivar priority: that of the request and its model together.
     @ivar size: about how many seconds of service it will take, if known.
     @ivar maxTokens: how many tokens its answer may have, if it says so.
     """
@@ -34,6 +35,7 @@ class Token:
     _onAnswered: Callable[[Token], None] | None = field(default=None, repr=False)
     size: float | None = None
     maxTokens: int | None = None
+    priority: float = 0.0
     _onCut: Callable[[str], None] | None = field(default=None, init=False, repr=False)
     _cut: str | None = field(default=None, init=False)
 

@@ -22,7 +22,9 @@ def fits(needs: Mapping[str, float], free: Mapping[str, float]) -> bool:
     Whether amounts are there.
     """
     return all(
-        amount <= free.get(name, 0.0) + _EPSILON for name, amount in needs.items()
+        # What is not needed need not be there: more may be held than there is.
+        amount <= max(free.get(name, 0.0), 0.0) + _EPSILON
+        for name, amount in needs.items()
     )
 
 
@@ -63,7 +65,7 @@ def roomFor(
     missing = {
         name: amount - snapshot.free.get(name, 0.0)
         for name, amount in needs.items()
-        if amount > snapshot.free.get(name, 0.0) + _EPSILON
+        if amount > max(snapshot.free.get(name, 0.0), 0.0) + _EPSILON
     }
     if not missing:
         return frozenset()

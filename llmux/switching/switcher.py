@@ -10,14 +10,14 @@ next, until there is nothing left to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from llmux.config import Config
+from llmux.config import Config, ModelConfig
 from llmux.errors import (
     Conflict,
     LLMuxError,
@@ -36,6 +36,7 @@ from llmux.interfaces import (
     Waiting,
 )
 from llmux.switching._board import Board
+from llmux.switching._changes import Changes, Renewal
 from llmux.switching._choice import Choice
 from llmux.switching._place import Place
 from llmux.switching._queues import Queues
@@ -75,24 +76,38 @@ class Switcher:
         self._limit: IDelayedCall | None = None
         self.costs: ICosts = self._board.costs
         for model in config.models.values():
-            needs = self._board.total if model.needs is None else model.needs
-            self._board.places[model.name] = Place(
-                config=model,
-                needs=dict(needs),
-                maxWait=(
-                    config.policy.max_wait_secs
-                    if model.max_wait_secs is None
-                    else model.max_wait_secs
-                ),
-                residency=Residency(
-                    model,
-                    hooks,
-                    clock,
-                    self._switches.changed,
-                    self._switches.hookEnded,
-                ),
-                fits=fits(needs, self._board.total),
-            )
+            self._board.places[model.name] = self._make(model)
+        self._turns = DeferredSemaphore(PROBES)
+        self._renewal = Renewal(
+            self._board,
+            self._queues,
+            self._switches,
+            self._make,
+            self._probe,
+            self._preload,
+        )
+
+    def _make(self, model: ModelConfig) -> Place:
+        board = self._board
+        policy = board.config.policy
+        needs = board.total if model.needs is None else model.needs
+        return Place(
+            config=model,
+            needs=dict(needs),
+            maxWait=(
+                policy.max_wait_secs
+                if model.max_wait_secs is None
+                else model.max_wait_secs
+            ),
+            residency=Residency(
+                model,
+                board.hooks,
+                board.clock,
+                self._switches.changed,
+                self._switches.hookEnded,
+            ),
+            fits=fits(needs, board.total),
+        )
 
     def addObserver(self, observer: IObserver) -> None:
         """
@@ -113,26 +128,68 @@ class Switcher:
 
         @return: fires when every model has been asked.
         """
-        turns = DeferredSemaphore(PROBES)
         left = len(self._board.places)
         started: Deferred[None] = Deferred()
-
-        def probe(place: Place) -> Deferred[None]:
-            known: Deferred[None] = Deferred()
-            place.probed = known
-            place.residency.probe()
-            return known
 
         def known(_: object) -> None:
             nonlocal left
             left -= 1
             if not left:
-                self._begin()
+                for place in list(self._board.places.values()):
+                    if place.config.preload:
+                        self._preload(place)
                 started.callback(None)
 
-        for place in self._board.places.values():
-            turns.run(probe, place).addBoth(known)
+        for place in list(self._board.places.values()):
+            self._probe(place).addBoth(known)
         return started
+
+    def _probe(self, place: Place) -> Deferred[None]:
+        def probe() -> Deferred[None]:
+            known: Deferred[None] = Deferred()
+            place.probed = known
+            place.residency.probe()
+            return known
+
+        asked: Deferred[None] = self._turns.run(probe)
+        return asked
+
+    def reconfigure(
+        self, config: Config, policy: ISwitchPolicy | None = None
+    ) -> Changes:
+        """
+        Go by another configuration from here on, without a break: what has
+        not changed goes on.
+
+        Models that are new are asked whether they are awake; those that are
+        not there any more end what they serve and are put to sleep; what
+        others are woken and put to sleep by, and where they are, changes when
+        they next sleep, and all else at once.
+
+        @param policy: another policy, if there is to be one.
+        @raise ShuttingDown: it is stopping.
+        """
+        if self._board.stopping:
+            raise ShuttingDown()
+        found: list[Changes] = []
+
+        def work() -> None:
+            if policy is not None:
+                self._choice.follow(policy)
+            found.append(self._renewal.apply(config))
+
+        self._board.together(work)
+        return found[0]
+
+    def whenReconfigured(self, told: Callable[[Config, Config], None]) -> None:
+        """
+        Have a function called whenever the configuration that holds has
+        changed, which for some of a model is when it next sleeps.
+
+        @param told: is given the configuration with all models that are still
+            there, and that with those that may be asked for.
+        """
+        self._renewal.told = told
 
     def acquire(
         self,
@@ -195,7 +252,9 @@ class Switcher:
         ):
             return None
         now = self._board.clock.seconds()
-        token = self._queues.issue(place, now, now, None, size, maxTokens)
+        token = self._queues.issue(
+            place, now, now, None, size, maxTokens, place.config.priority
+        )
         if self._board.waiting:
             # Others wait, and what is in flight now lasts longer: the policy
             # may want this one to have been the last.
@@ -213,11 +272,14 @@ class Switcher:
         if self._board.stopping:
             token.release()
             return fail(ShuttingDown())
+        if place.removed:
+            token.release()
+            return fail(UnknownModel(token.model))
         waiting = Waiting(
             model=place.name,
             since=token.arrived,
             number=token.number,
-            priority=place.config.priority,
+            priority=token.priority,
             size=token.size,
             maxTokens=token.maxTokens,
         )
@@ -232,8 +294,8 @@ class Switcher:
         Have a model asked whether it is alive, because it does not answer.
         What is in flight to it goes on meanwhile; new requests wait.
         """
-        place = self._board.places[model]
-        if place.serving and not self._board.stopping:
+        place = self._board.places.get(model)
+        if place is not None and place.serving and not self._board.stopping:
             place.residency.check(ALIVE_PATIENCE)
 
     def wake(self, model: str, reason: Reason = Reason.OPERATOR) -> Deferred[None]:
@@ -347,6 +409,7 @@ class Switcher:
             self._board.hooks.stop(place.name)
 
     def _round(self) -> None:
+        self._renewal.advance()
         places = self._board.places.values()
         if (
             any(place.queue and place.serving and not place.full for place in places)
@@ -374,15 +437,11 @@ class Switcher:
         else:
             self._choice.disarm()
 
-    def _begin(self) -> None:
-        """
-        It is known what is awake.
-        """
-        for place in self._board.places.values():
-            if place.config.preload and not self._board.stopping:
-                self.wake(place.name, Reason.PRELOAD).addErrback(
-                    self._preloadFailed, place.name
-                )
+    def _preload(self, place: Place) -> None:
+        if place.config.preload and not place.removed and not self._board.stopping:
+            self.wake(place.name, Reason.PRELOAD).addErrback(
+                self._preloadFailed, place.name
+            )
 
     def _preloadFailed(self, why: Failure, model: str) -> None:
         self.log.error(

@@ -102,6 +102,7 @@ class World:
     @ivar clients: those whose requests have not ended, by number.
     @ivar holding: models that by the hooks' book hold resources: from the
         beginning of C{wake} until C{sleep} has succeeded.
+    @ivar held: what those hold or held last.
     @ivar excess: models that were awake at the start, which together may hold
         more than there is.
     @ivar owed: who waited for a model when it woke.
@@ -143,6 +144,10 @@ class World:
         self.woken = dict.fromkeys(awake, 0.0)
         self.eager = eager
         self.problems: list[str] = []
+        self.held = {
+            name: self.total if one.needs is None else one.needs
+            for name, one in config.models.items()
+        }
         self.switcher = Switcher(config, self.hooks, policy, self.clock, [self])
         self.switcher.start()
         self.check()
@@ -262,6 +267,13 @@ class World:
         """
         self.clock.advance(seconds)
 
+    def reconfigure(self, config: Config) -> None:
+        """
+        Another configuration holds from here on, but for what is awake.
+        """
+        self.config = config
+        self.switcher.reconfigure(config)
+
     # What must hold -----------------------------------------------------------
 
     def expect(self, holds: bool, what: str) -> None:
@@ -292,6 +304,7 @@ class World:
         if call.hook is Hook.WAKE:
             if call.reason is Reason.REQUEST:
                 self.expect(bool(self.waitingFor(model)), f"{model} woken for nobody")
+            self.held[model] = self.needs(model)
             self.holding.add(model)
             self.fits(f"{model} woken")
         elif call.hook is Hook.SLEEP:
@@ -335,6 +348,8 @@ class World:
         """
         What a model needs.
         """
+        if model in self.holding:
+            return self.held[model]
         needs = self.config.models[model].needs
         return self.total if needs is None else needs
 
@@ -394,7 +409,8 @@ class World:
         """
         How long requests for a model may be passed over.
         """
-        own = self.config.models[model].max_wait_secs
+        known = self.config.models.get(model)
+        own = None if known is None else known.max_wait_secs
         return self.config.policy.max_wait_secs if own is None else own
 
     def deadlineOf(self, client: Client) -> float:

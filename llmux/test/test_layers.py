@@ -34,6 +34,7 @@ ROOMS = (
     "switching._board",
     "switching._queues",
     "switching._switches",
+    "switching._changes",
     "switching._choice",
     "switching.switcher",
     "policies",

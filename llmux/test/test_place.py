@@ -78,7 +78,7 @@ class PlaceTestCase(SynchronousTestCase):
         """
         The number of who is next.
         """
-        waiting = self.place.next(now)
+        waiting = self.place.first(now)
         return None if waiting is None else waiting.number
 
 
