@@ -50,5 +50,5 @@ class OpenAPITests(ProcessTestCase):
             *("--request-timeout", "20", "--generation-deterministic", "--no-color"),
         )
         self.assertEqual(status, 0, output)
-        self.assertRegex(output, r"Tested: 14\b")
+        self.assertRegex(output, r"Tested: 17\b")
         self.assertNotIn("Traceback", service.running.output())

@@ -216,7 +216,8 @@ class ResourceTests(MemoryCase):
     def test_keys(self) -> None:
         """
         Own routes are for those with a key, some for those whose key is for
-        that, and C{/health} is for all.
+        that, and C{/health} and the page, which shows nothing by itself, are
+        for all.
         """
         keys = (
             ApiKey("user", "u", models=("z",)),
@@ -230,13 +231,15 @@ class ResourceTests(MemoryCase):
         control: Any = _Control()
         self.resource = ProxyResource(self.context, self.metricsText, control=control)
         self.assertEqual(self.ask("/health")[0], 200)
+        for page in ("/llmux", "/llmux/", "/llmux/page.js", "/llmux/page.css"):
+            self.assertNotEqual(self.ask(page)[0], 401)
         self.assertEqual(len(json.loads(self.ask("/v1/models", key="u")[2])["data"]), 1)
         self.assertEqual(len(json.loads(self.ask("/v1/models", key="m")[2])["data"]), 3)
         for path, allowed in (
             ("/v1/models", "umo"),
             ("/v1/models/z", "umo"),
             ("/metrics", "mo"),
-            ("/llmux", "o"),
+            ("/llmux/status", "o"),
             ("/llmux/x", "o"),
             ("/running", "o"),
             ("/api/models/unload", "o"),

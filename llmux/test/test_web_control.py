@@ -96,7 +96,7 @@ class RouteTests(ControlTestCase):
         """
         for path in (
             b"/",
-            b"/llmux/",
+            b"/llmux//",
             b"/llmux/statusx",
             b"/llmux/logs/",
             b"/llmux/models/wake",

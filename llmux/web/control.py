@@ -9,7 +9,7 @@ Nothing here looks for a model in the body of a request.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote
@@ -35,9 +35,11 @@ from llmux.observe.timeline import Timeline
 from llmux.switching.switcher import Switcher
 from llmux.web._denied import ForeignOrigin
 from llmux.web._errors import TooManyReaders, WrongMethod, answerTo
+from llmux.web._headers import Pair
 from llmux.web._live import Feed, Live, frame
 from llmux.web._openapi import description
 from llmux.web._origin import isForeign
+from llmux.web._page import FILES, HEADERS, HERE, content
 from llmux.web._plan import Asked
 from llmux.web.exchange import sendAnswer
 
@@ -58,6 +60,8 @@ _RUNNING = {
 
 #: What is read at one path.
 _READ = {
+    **{path: path.decode("ascii") for path in FILES},
+    b"/llmux": "here",
     b"/llmux/openapi.json": "openapi",
     b"/llmux/status": "status",
     b"/llmux/timeline": "timeline",
@@ -77,6 +81,8 @@ class Said:
 
     body: bytes
     kind: bytes = b"application/json"
+    headers: Sequence[Pair] = ()
+    status: int = 200
 
 
 class Control:
@@ -179,6 +185,11 @@ class Control:
         return model.name
 
     def _do(self, act: str, model: str, isAsked: bool) -> Deferred[Said]:
+        if act.startswith("/"):
+            body, kind = content(act.encode("ascii"))
+            return succeed(Said(body, kind, HEADERS))
+        if act == "here":
+            return succeed(Said(b"", b"text/plain", [(b"Location", HERE)], 308))
         if act == "status":
             return succeed(_inJSON(self._status.document()))
         if act == "timeline":
@@ -263,7 +274,8 @@ class Control:
                     (b"X-Content-Type-Options", b"nosniff"),
                     (b"X-Request-Id", asked.requestId),
                 ]
-                client.head(200, b"", headers, len(what.body))
+                headers += what.headers
+                client.head(what.status, b"", headers, len(what.body))
                 client.write(what.body)
                 client.finish()
 

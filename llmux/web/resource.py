@@ -21,6 +21,7 @@ from llmux.interfaces import State
 from llmux.web._access import Use
 from llmux.web._client import WebClient, askedBy
 from llmux.web._errors import Answer, NotFound, answerTo
+from llmux.web._page import FILES
 from llmux.web._plan import Asked
 from llmux.web.control import Control
 from llmux.web.exchange import Context, Exchange, sendAnswer
@@ -33,6 +34,10 @@ GiveMetrics = Callable[[], tuple[bytes, bytes]]
 #: Gives the body of an answer and its content type, of the configuration as
 #: far as it is there for whoever asks.
 OwnRoute = Callable[[Config], tuple[bytes, bytes]]
+
+
+#: What is there for whoever asks: nothing of it is secret.
+_FOR_EVERYONE = frozenset({b"/health", b"/llmux", *FILES})
 
 
 @implementer(IResource)
@@ -108,7 +113,7 @@ class ProxyResource:
             Exchange(self.context, client, asked).start()
             return NOT_DONE_YET
         config = self.context.config
-        if path != b"/health":
+        if path not in _FOR_EVERYONE:
             try:
                 access = self.context.access
                 config = access.admit(asked, client, _useOf(path)).config
