@@ -115,7 +115,9 @@ class Multiplexer(Service):
                 self.output,
             )
         self.switcher = Switcher(config, hooks, policy, reactor)
-        self.metrics = Metrics(config.models, self.switcher.costs)
+        self.metrics = Metrics(
+            config.models, self.switcher.costs, self.switcher.snapshot
+        )
         self._backends = Backends(config, reactor)
         status = Status(config, self.switcher.snapshot, reactor)
         timeline = Timeline(self.switcher.snapshot, reactor)

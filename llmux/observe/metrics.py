@@ -27,15 +27,14 @@ from llmux.interfaces import (
     RequestDropped,
     RequestGranted,
     RequestQueued,
+    Snapshot,
     State,
     StateChanged,
     SwitchEnded,
 )
+from llmux.observe.account import UNKNOWN, Account, IAccountant
 
-__all__ = ["UNKNOWN", "Metrics"]
-
-#: The label of requests for what is no model.
-UNKNOWN = "unknown"
+__all__ = ["Metrics"]
 
 #: How the newer of the two formats is asked for.
 _OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -64,12 +63,15 @@ class _ModelSeries:
     """
 
     wait: Histogram
+    firstByte: Histogram
+    prompt: Counter
+    completion: Counter
     depth: int = 0
     inFlight: int = 0
     served: float = 0.0
 
 
-@implementer(IObserver)
+@implementer(IObserver, IAccountant)
 class Metrics:
     """
     The metrics of one service.
@@ -77,14 +79,21 @@ class Metrics:
     @ivar registry: where they are.  Others may add theirs.
     """
 
-    def __init__(self, models: Iterable[str], costs: ICosts | None = None) -> None:
+    def __init__(
+        self,
+        models: Iterable[str],
+        costs: ICosts | None = None,
+        snapshot: Callable[[], Snapshot] | None = None,
+    ) -> None:
         """
         @param models: the names of the configured models, which are shown
             from the start.
         @param costs: what C{llmux_switch_cost_ema_seconds} is read from.
+        @param snapshot: what C{llmux_request_queue_age_seconds} is read from.
         """
         self.registry = registry = CollectorRegistry()
         self.costs = costs
+        self._snapshot = snapshot
         pair, model, hook = ["from", "to"], ["model"], ["model", "hook"]
         self._switches = Counter(
             "llmux_switch_total",
@@ -151,6 +160,43 @@ class Metrics:
             buckets=_REQUEST,
             registry=registry,
         )
+        self._firstByte = Histogram(
+            "llmux_request_first_byte_seconds",
+            "From the arrival of a request until its model began to answer.",
+            model,
+            buckets=_REQUEST,
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "llmux_tokens_total",
+            "Tokens of prompts and completions, where the model's server says.",
+            ["model", "kind"],
+            registry=registry,
+        )
+        self._aborted = Counter(
+            "llmux_requests_aborted_total",
+            "Requests whose answers ended before they were whole.",
+            ["model", "why"],
+            registry=registry,
+        )
+        self._retries = Counter(
+            "llmux_request_retries_total",
+            "Requests that were sent again, as their model was not there.",
+            model,
+            registry=registry,
+        )
+        self._age = Gauge(
+            "llmux_request_queue_age_seconds",
+            "How long the first of those that wait for a model has waited.",
+            model,
+            registry=registry,
+        )
+        self._hookRetries = Counter(
+            "llmux_hook_retries_total",
+            "Hooks that were run again, as they had failed before.",
+            hook,
+            registry=registry,
+        )
         self._hookDuration = Histogram(
             "llmux_hook_duration_seconds",
             "How long hooks took, whether or not they did well.",
@@ -212,28 +258,39 @@ class Metrics:
         if take is not None:
             take(event)
 
-    def requestFinished(self, model: str, status: int, duration: float) -> None:
+    def requestFinished(self, account: Account) -> None:
         """
         Count a request that was answered, by llmux itself or by its model.
 
-        @param model: the model's name.  What is not the name of a configured
-            model, or of one that events were about, counts as L{UNKNOWN}.
-        @param status: the HTTP status.
-        @param duration: seconds from its arrival to the end of its answer.
+        What is not about a configured model, or about one that there were
+        events of, counts as L{UNKNOWN}.
         """
-        key = (model, status)
-        series = self._answers.get(key)
-        if series is None:
-            if model not in self._models and model != UNKNOWN:
-                self.requestFinished(UNKNOWN, status, duration)
-                return
-            series = self._answers[key] = (
-                self._requests.labels(model, str(status)),
-                self._requestDuration.labels(model, str(status)),
+        model = account.model
+        key = (model, account.status)
+        answers = self._answers.get(key)
+        if answers is None:
+            if model not in self._models:
+                key = (model := UNKNOWN, account.status)
+            status = str(account.status)
+            answers = self._answers[key] = (
+                self._requests.labels(model, status),
+                self._requestDuration.labels(model, status),
             )
-        counter, histogram = series
+        counter, histogram = answers
         counter.inc()
-        histogram.observe(duration)
+        histogram.observe(account.duration)
+        series = self._models.get(model)
+        if account.begun is not None and series is not None:
+            series.firstByte.observe(account.begun - account.arrived)
+            prompt, completion = account.usage
+            if prompt:
+                series.prompt.inc(prompt)
+            if completion:
+                series.completion.inc(completion)
+        if account.aborted:
+            self._aborted.labels(model, account.aborted).inc()
+        if account.retries:
+            self._retries.labels(model).inc(account.retries)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """
@@ -244,6 +301,11 @@ class Metrics:
         for name, model in self._models.items():
             self._depth.labels(name).set(model.depth)
             self._inFlight.labels(name).set(model.inFlight)
+        if self._snapshot is not None:
+            snapshot = self._snapshot()
+            for name, view in snapshot.models.items():
+                since = snapshot.now if view.oldest is None else view.oldest.since
+                self._age.labels(name).set(snapshot.now - since)
         if self.costs is not None:
             for source, target in self._pairs:
                 costs = self.costs
@@ -257,7 +319,12 @@ class Metrics:
     def _series(self, name: str) -> _ModelSeries:
         series = self._models.get(name)
         if series is None:
-            series = self._models[name] = _ModelSeries(self._wait.labels(name))
+            series = self._models[name] = _ModelSeries(
+                self._wait.labels(name),
+                self._firstByte.labels(name),
+                self._tokens.labels(name, "prompt"),
+                self._tokens.labels(name, "completion"),
+            )
         return series
 
     def _requestQueued(self, event: RequestQueued) -> None:
@@ -291,6 +358,8 @@ class Metrics:
         self._hookDuration.labels(*labels).observe(event.duration)
         if event.error:
             self._hookFailures.labels(*labels).inc()
+        if event.attempt > 1:
+            self._hookRetries.labels(*labels).inc()
 
     def _switchEnded(self, event: SwitchEnded) -> None:
         # One sample for each that was put to sleep: what is asked of these

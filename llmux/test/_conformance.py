@@ -16,6 +16,7 @@ from llmux.config import Limits, PolicyConfig
 from llmux.interfaces import State
 from llmux.test._conformance_access import Access
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
+from llmux.test._wire_accounts import Accounting
 from llmux.test._wire_shaping import Shaping
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -1270,6 +1271,7 @@ class Conformance(
     Switching,
     Shaping,
     Access,
+    Accounting,
 ):
     """
     All of it.

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from llmux.config import Config
+from llmux.observe.account import Account, IAccountant
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.switching.switcher import Switcher
 from llmux.testing import FakeHooks, makeConfig
@@ -31,7 +32,7 @@ from llmux.web._backend import Backends
 from llmux.web._headers import Pair
 from llmux.web._plan import Asked
 from llmux.web._relay import IClient, withMore
-from llmux.web.exchange import Context, IRequestMetrics
+from llmux.web.exchange import Context
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 4321)
 
@@ -163,7 +164,7 @@ class Servers:
         return self.connections[-1]
 
 
-@implementer(IRequestMetrics)
+@implementer(IAccountant)
 class Metrics:
     """
     Remembers what it is told.
@@ -171,12 +172,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.finished: list[tuple[str, int, float]] = []
+        self.accounts: list[Account] = []
 
-    def requestFinished(self, model: str, status: int, duration: float) -> None:
+    def requestFinished(self, account: Account) -> None:
         """
-        See L{IRequestMetrics}.
+        See L{IAccountant}.
         """
-        self.finished.append((model, status, duration))
+        self.finished.append((account.model, account.status, account.duration))
+        self.accounts.append(account)
 
 
 @implementer(IClient)

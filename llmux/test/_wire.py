@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from llmux.config import Limits, Timeouts
 from llmux.interfaces import HookCall, HookResult, State
+from llmux.observe.account import Account
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.switching.switcher import Switcher
 from llmux.testing import FakeHooks, Recorder, makeConfig
@@ -346,13 +347,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.finished: list[tuple[str, int]] = []
+        self.accounts: list[Account] = []
         self._waiting: list[tuple[int, Deferred[None]]] = []
 
-    def requestFinished(self, model: str, status: int, duration: float) -> None:
+    def requestFinished(self, account: Account) -> None:
         """
-        See L{llmux.web.exchange.IRequestMetrics}.
+        See L{llmux.observe.account.IAccountant}.
         """
-        self.finished.append((model, status))
+        self.finished.append((account.model, account.status))
+        self.accounts.append(account)
         ready = [d for n, d in self._waiting if n <= len(self.finished)]
         self._waiting = [both for both in self._waiting if both[1] not in ready]
         for d in ready:

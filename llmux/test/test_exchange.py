@@ -9,9 +9,9 @@ from typing import Any
 from zope.interface.verify import verifyObject
 
 from llmux.config import ApiKey, PolicyConfig, Timeouts
+from llmux.observe.account import IAccountant
 from llmux.test._memory import Connection, FakeClient, MemoryCase, makeAsked
-from llmux.web._context import NoMetrics
-from llmux.web.exchange import Exchange, IRequestMetrics
+from llmux.web.exchange import Exchange
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 EVENTS = (
@@ -53,11 +53,9 @@ class ExchangeTests(MemoryCase):
 
     def test_metrics(self) -> None:
         """
-        This is what metrics are like; by default there are none.
+        This is what is told of requests.
         """
-        self.assertTrue(verifyObject(IRequestMetrics, self.metrics))
-        self.assertTrue(verifyObject(IRequestMetrics, NoMetrics()))
-        NoMetrics().requestFinished("a", 200, 1.0)
+        self.assertTrue(verifyObject(IAccountant, self.metrics))
 
     def test_served(self) -> None:
         """

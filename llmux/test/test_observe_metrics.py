@@ -16,19 +16,24 @@ from llmux.interfaces import (
     Hook,
     HookFinished,
     IObserver,
+    ModelView,
     Reason,
     RequestDone,
     RequestDropped,
     RequestGranted,
     RequestQueued,
+    Snapshot,
     State,
     StateChanged,
     Stay,
     SwitchEnded,
     SwitchStarted,
+    Waiting,
 )
 from llmux.observe import Metrics
+from llmux.observe.account import IAccountant
 from llmux.switching.costs import Costs
+from llmux.test._accounts import account
 
 
 class MetricsTests(SynchronousTestCase):
@@ -54,9 +59,10 @@ class MetricsTests(SynchronousTestCase):
 
     def test_interface(self) -> None:
         """
-        It is an observer.
+        It is told of events and of requests.
         """
         self.assertTrue(verifyObject(IObserver, self.metrics))
+        self.assertTrue(verifyObject(IAccountant, self.metrics))
 
     def test_names(self) -> None:
         """
@@ -68,7 +74,7 @@ class MetricsTests(SynchronousTestCase):
             HookFinished("a", Hook.WAKE, Reason.REQUEST, 1, 1.0, "exit status 1")
         )
         self.metrics.notify(RequestGranted("a", 1.0, 0, 1))
-        self.metrics.requestFinished("a", 200, 1.0)
+        self.metrics.requestFinished(account())
         found: dict[str, set[str]] = {}
         text = self.metrics.render()[0].decode()
         for family in text_string_to_metric_families(text):
@@ -97,7 +103,7 @@ class MetricsTests(SynchronousTestCase):
         the global registry.
         """
         other = Metrics(["a"])
-        other.requestFinished("a", 200, 1.0)
+        other.requestFinished(account())
         self.assertIsNone(self.sample("llmux_requests_total", model="a", status="200"))
         self.assertIsNone(
             REGISTRY.get_sample_value(
@@ -121,7 +127,7 @@ class MetricsTests(SynchronousTestCase):
         """
         self.metrics.notify(RequestQueued("c", 4))
         self.assertEqual(self.sample("llmux_request_queue_depth", model="c"), 4)
-        self.metrics.requestFinished("c", 200, 1.0)
+        self.metrics.requestFinished(account("c"))
         self.assertEqual(
             self.sample("llmux_requests_total", model="c", status="200"), 1
         )
@@ -257,7 +263,7 @@ class MetricsTests(SynchronousTestCase):
         Requests are counted and timed by model and status.
         """
         for code in (200, 200, 502):
-            self.metrics.requestFinished("a", code, 1.5)
+            self.metrics.requestFinished(account("a", code, 1.5))
         for status, count in (("200", 2), ("502", 1)):
             labels = {"model": "a", "status": status}
             self.assertEqual(self.sample("llmux_requests_total", **labels), count)
@@ -266,13 +272,56 @@ class MetricsTests(SynchronousTestCase):
                 1.5 * count,
             )
 
+    def test_answers(self) -> None:
+        """
+        How long a model took to begin is measured, and tokens are counted where
+        the answer says how many there were.
+        """
+        usage = b'"usage": {"prompt_tokens": 5, "completion_tokens": 7}'
+        self.metrics.requestFinished(account(begun=100.25, last=[usage]))
+        self.metrics.requestFinished(account(begun=101.0, last=[b"audio"]))
+        self.metrics.requestFinished(account(status=499))
+        name = "llmux_request_first_byte_seconds"
+        self.assertEqual(self.sample(f"{name}_count", model="a"), 2)
+        self.assertEqual(self.sample(f"{name}_sum", model="a"), 1.25)
+        for kind, count in (("prompt", 5), ("completion", 7)):
+            found = self.sample("llmux_tokens_total", model="a", kind=kind)
+            self.assertEqual(found, count)
+
+    def test_notWell(self) -> None:
+        """
+        Answers that were cut short are counted by the reason, and so are
+        requests that were sent again.
+        """
+        for why in ("left", "backend_error", "left"):
+            self.metrics.requestFinished(account(begun=100.25, aborted=why))
+        self.metrics.requestFinished(account(retries=1))
+        name = "llmux_requests_aborted_total"
+        self.assertEqual(self.sample(name, model="a", why="left"), 2)
+        self.assertEqual(self.sample(name, model="a", why="backend_error"), 1)
+        self.assertEqual(self.sample("llmux_request_retries_total", model="a"), 1)
+
+    def test_age(self) -> None:
+        """
+        The age of a queue is that of the first in it, at the time of asking.
+        """
+        views = {
+            "a": ModelView("a", State.WAKING, 0.0, {}, oldest=Waiting("a", 40.0, 1)),
+            "b": ModelView("b", State.ASLEEP, 0.0, {}),
+        }
+        costs = self.costs
+        self.metrics = Metrics(views, costs, lambda: Snapshot(100.0, views, {}, costs))
+        name = "llmux_request_queue_age_seconds"
+        self.assertEqual(self.sample(name, model="a"), 60)
+        self.assertEqual(self.sample(name, model="b"), 0)
+
     def test_unknownModel(self) -> None:
         """
         What clients take for models becomes no label.
         """
         for number in range(100):
-            self.metrics.requestFinished(f"model {number}", 404, 0.001)
-        self.metrics.requestFinished("unknown", 404, 0.001)
+            self.metrics.requestFinished(account(f"model {number}", 404))
+        self.metrics.requestFinished(account("unknown", 404))
         self.assertEqual(
             self.sample("llmux_requests_total", model="unknown", status="404"), 101
         )
@@ -290,6 +339,9 @@ class MetricsTests(SynchronousTestCase):
         labels = {"model": "a", "hook": "sleep"}
         self.assertEqual(self.sample("llmux_hook_duration_seconds_sum", **labels), 3)
         self.assertEqual(self.sample("llmux_hook_failures_total", **labels), 1)
+        self.assertIsNone(self.sample("llmux_hook_retries_total", **labels))
+        self.metrics.notify(HookFinished("a", Hook.SLEEP, Reason.REQUEST, 2, 1.5))
+        self.assertEqual(self.sample("llmux_hook_retries_total", **labels), 1)
 
     def test_trouble(self) -> None:
         """

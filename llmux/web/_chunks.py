@@ -40,6 +40,7 @@ class Chunks:
 
     @ivar done: whether the end of the body has been seen.
     @ivar broken: whether what came cannot be a chunked body.
+    @ivar size: the bytes of the body so far, without its framing.
     @ivar excess: whether something came behind the end.
     """
 
@@ -52,6 +53,7 @@ class Chunks:
         "broken",
         "done",
         "excess",
+        "size",
     )
 
     def __init__(self, isFramed: bool = True) -> None:
@@ -60,6 +62,7 @@ class Chunks:
         """
         self._isFramed = isFramed
         self.done = self.broken = self.excess = False
+        self.size = 0
         self._kept = b""
         self._left = 0
         self._trailers = 0
@@ -75,9 +78,11 @@ class Chunks:
         if self._isFramed and not self._kept and self._step == self._size:
             size = _plainSize(data)
             while size is not None:
-                stop = size.end() + int(size[1], 16) + 2
+                length = int(size[1], 16)
+                stop = size.end() + length + 2
                 if data[stop - 2 : stop] != b"\r\n":
                     break
+                self.size += length
                 start = stop
                 size = _plainSize(data, start)
             if start == len(data):
@@ -120,6 +125,7 @@ class Chunks:
         part = data[: self._left]
         passed.append(chunked(part) if self._isFramed else part)
         self._left -= len(part)
+        self.size += len(part)
         if not self._left:
             self._step = self._dataEnd
         return len(part)

@@ -71,6 +71,7 @@ class Call:
     _head: ResponseHead | None = None
     _chunks: Chunks | None = None
     _left: int | None = None
+    _plainSize = 0
 
     def __init__(
         self,
@@ -179,6 +180,13 @@ class Call:
         else:
             self._asker.broken()
 
+    @property
+    def size(self) -> int:
+        """
+        The bytes of the body that have come, without their framing.
+        """
+        return self._plainSize if self._chunks is None else self._chunks.size
+
     def _fail(self, why: str) -> None:
         self._asker.failed(BackendError(self._backend.model, why))
 
@@ -218,11 +226,14 @@ class Call:
                 self._free(not chunks.excess)
             return framed, chunks.done
         if left is None:
+            self._plainSize += len(data)
             return (chunked(data) if self.isFramed else data), False
         size = len(data)
         if size < left:
+            self._plainSize += size
             self._left = left - size
             return data, False
+        self._plainSize += left
         self._left = 0
         self._free(size == left)
         return data[:left], True

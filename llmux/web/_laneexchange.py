@@ -10,6 +10,7 @@ from typing import Any
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
+from llmux.observe.usage import KEPT
 from llmux.switching.inflight import Token
 from llmux.web._backend import Unreachable
 from llmux.web._errors import BackendError
@@ -44,8 +45,8 @@ class _FramedRelay(Relay):
         """
         See L{Relay.nextLine}: the last chunk ends with a line of its own.
         """
-        isEnd = self._last[:-2].endswith((b"\n\n", b"\r\n\r\n"))
-        return b"" if isEnd or self._last == Relay._last else b"\n\n"
+        isEnd = not self.last or self.last[-1][:-2].endswith((b"\n\n", b"\r\n\r\n"))
+        return b"" if isEnd else b"\n\n"
 
 
 class LaneExchange(Exchange):
@@ -103,6 +104,11 @@ class LaneExchange(Exchange):
         )
         call.send()
 
+    def _sizeOf(self, relay: Relay) -> int:
+        # Without the framing.
+        size: int = self._sending.size
+        return size
+
     # What the call says.
 
     def failed(self, error: BackendError | Unreachable) -> None:
@@ -122,6 +128,8 @@ class LaneExchange(Exchange):
         if not self._begin(head.status, head.phrase, head.headers, length):
             return
         if isWhole and isFramed:
+            self._account.size = self._sending.size
+            self._account.last = (data[-KEPT:],)
             client.ended()
             client.passOn(data)
             client.finish()

@@ -5,6 +5,7 @@ The body of a response, on its way from a model's server to a client.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from zope.interface import Interface, implementer
 
+from llmux.observe.usage import KEPT
 from llmux.web._deadline import Deadline
 from llmux.web._headers import Pair
 
@@ -108,9 +110,16 @@ class Relay(Protocol):
 
     Each chunk is passed on in the turn in which it comes.  While the client
     takes nothing more, nothing more is read from the server.
+
+    @ivar size: how many bytes were passed on.
+    @ivar first: how the body began.
+    @ivar last: how each of the last few parts ended.
+    @ivar stalled: whether the client was given up.
     """
 
-    _last = b"\n\n"
+    size = 0
+    first = b""
+    stalled = False
     _ended = False
     _open = True
     _paused = False
@@ -143,6 +152,8 @@ class Relay(Protocol):
         self._whole = whole
         self._broken = broken
         self._gone = gone
+        # Two for what comes behind the last words, two as parts may be cut.
+        self.last: deque[bytes] = deque(maxlen=4)
 
     def connectionMade(self) -> None:
         """
@@ -157,7 +168,10 @@ class Relay(Protocol):
         Pass on a chunk.
         """
         if self._open:
-            self._last = data
+            if not self.size:
+                self.first = data[:KEPT]
+            self.size += len(data)
+            self.last.append(data if len(data) <= KEPT else data[-KEPT:])
             self._write(data)
             if self._idle is not None and not self._paused:
                 self._expire(self._idle)
@@ -221,7 +235,15 @@ class Relay(Protocol):
         What must come before a new event, if the body is a stream of them: it
         may have ended in the middle of a line.
         """
-        return b"" if self._last.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+        isEnd = not self.last or self.last[-1].endswith((b"\n\n", b"\r\n\r\n"))
+        return b"" if isEnd else b"\n\n"
+
+    @property
+    def isOpen(self) -> bool:
+        """
+        Whether there is more to pass on.
+        """
+        return self._open
 
     @property
     def _upstream(self) -> Any:
@@ -242,6 +264,7 @@ class Relay(Protocol):
 
     def _expired(self) -> None:
         if self._paused:
+            self.stalled = True
             self._client.abort()
             self._gone()
         else:

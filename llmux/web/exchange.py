@@ -18,27 +18,20 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from llmux.errors import LLMuxError
+from llmux.observe.account import Account
 from llmux.switching.inflight import Token
 from llmux.switching.switcher import Switcher
 from llmux.web._access import Principal
 from llmux.web._backend import Unreachable
 from llmux.web._body import StoredBody
-from llmux.web._context import Context, IRequestMetrics
+from llmux.web._context import Context
 from llmux.web._errors import Answer, BackendError, answerTo
 from llmux.web._headers import Pair, forBackend, forClient
 from llmux.web._plan import Asked, Plan, makePlan
 from llmux.web._priority import priorityOf
 from llmux.web._relay import IClient, Relay
 
-__all__ = ("Asked", "Context", "Exchange", "IClient", "IRequestMetrics")
-
-#: What counts as the model of requests that no configured model was for: a
-#: label must not be a string that a client chose.
-UNKNOWN = "unknown"
-
-#: What counts as the status of a request whose client left before there was
-#: one.
-LEFT = 499
+__all__ = ("Asked", "Context", "Exchange", "IClient")
 
 
 class Exchange:
@@ -56,7 +49,7 @@ class Exchange:
     _sending: Any = None
     _relay: Relay | None = None
     _timer: IDelayedCall | None = None
-    _status: int | None = None
+    _hasBegun = False
     _mayReacquire = True
     _isStream = False
     _closed = False
@@ -68,7 +61,7 @@ class Exchange:
         self._context = context
         self._client = client
         self._asked = asked
-        self._arrived = context.clock.seconds()
+        self._account = Account(asked, context.clock.seconds())
 
     def start(self) -> None:
         """
@@ -89,6 +82,7 @@ class Exchange:
         asked = self._asked
         principal = self._context.access.admit(asked, self._client)
         self._plan = plan = makePlan(principal.config, asked)
+        self._account.model = plan.model.name
         principal.enter()
         self._principal = principal
         model, limit = plan.model.name, plan.maxTokens
@@ -122,6 +116,7 @@ class Exchange:
 
     def _forward(self, token: Token) -> None:
         self._token = token
+        self._account.granted = self._context.clock.seconds()
         token.whenCut(self._cut)
         plan = self._plan
         if plan is None or self._closed or not token.held:
@@ -172,6 +167,7 @@ class Exchange:
             # It is believed to be awake and is not there.  Nothing of the
             # request has been seen by anyone, so it may be sent again.
             self._mayReacquire = False
+            self._account.retries += 1
             self._stopTimer()
             self._sending = self._token = None
             self._await(self._context.switcher.reacquire(token))
@@ -207,8 +203,11 @@ class Exchange:
             return False
         self._stopTimer()
         token.answered()
-        self._status = status
-        self._isStream = length is None and _isPlainEventStream(given)
+        self._hasBegun = True
+        account = self._account
+        account.status = status
+        account.begun = self._context.clock.seconds()
+        account.isStream = length is None and _isPlainEventStream(given)
         headers = forClient(given, requestId=self._asked.requestId)
         self._client.head(status, phrase, headers, length)
         return True
@@ -231,6 +230,7 @@ class Exchange:
     # To fail.
 
     def _cut(self, why: str) -> None:
+        self._account.aborted = "cut"
         self._fail("was taken out of service before its answer was complete")
 
     def _fail(self, why: str) -> None:
@@ -267,16 +267,20 @@ class Exchange:
         if isinstance(error, BackendError):
             # Perhaps it has died; then the next request shall not find out.
             self._context.switcher.suspect(error.model)
-        if self._status is not None:
+        account = self._account
+        if self._hasBegun:
+            account.aborted = account.aborted or "backend_error"
             # Too late for a status.
             last = b""
-            if relay is not None and self._isStream:
+            if relay is not None and account.isStream:
                 last = relay.nextLine + answer.event()
             self._client.cut(last)
             self._close()
             return
-        self._status = answer.status
-        sendAnswer(self._client, answer, self._asked.requestId)
+        self._hasBegun = True
+        account.status = answer.status
+        account.aborted = ""
+        account.size = sendAnswer(self._client, answer, self._asked.requestId)
 
     # To close.
 
@@ -294,6 +298,9 @@ class Exchange:
         self._stopTimer()
         relay, self._relay = self._relay, None
         if relay is not None:
+            account = self._account
+            account.size = self._sizeOf(relay)
+            account.first, account.last = relay.first, relay.last
             relay.close()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -305,18 +312,24 @@ class Exchange:
         if token is not None:
             token.release()
 
+    def _sizeOf(self, relay: Relay) -> int:
+        """
+        The bytes of the body that were relayed.
+        """
+        return relay.size
+
     def _close(self) -> None:
         self._closed = True
+        account, relay = self._account, self._relay
+        if relay is not None and relay.isOpen:
+            account.aborted = "stalled" if relay.stalled else "left"
         self._letGo()
         principal, self._principal = self._principal, None
         if principal is not None:
+            account.key = principal.name
             principal.leave()
-        plan = self._plan
-        self._context.metrics.requestFinished(
-            UNKNOWN if plan is None else plan.model.name,
-            LEFT if self._status is None else self._status,
-            self._context.clock.seconds() - self._arrived,
-        )
+        account.ended = self._context.clock.seconds()
+        self._context.accountant.requestFinished(account)
 
     def _stopTimer(self) -> None:
         timer, self._timer = self._timer, None
@@ -324,11 +337,12 @@ class Exchange:
             timer.cancel()
 
 
-def sendAnswer(client: Any, answer: Answer, requestId: bytes) -> None:
+def sendAnswer(client: Any, answer: Answer, requestId: bytes) -> int:
     """
     Send the whole response that says that a request failed.
 
     @param client: provides L{IClient}.
+    @return: the bytes of its body.
     """
     body = answer.body()
     headers = [
@@ -339,6 +353,7 @@ def sendAnswer(client: Any, answer: Answer, requestId: bytes) -> None:
     client.head(answer.status, b"", headers, len(body))
     client.write(body)
     client.finish()
+    return len(body)
 
 
 def _lengthOf(response: IResponse, method: bytes) -> int | None:
