@@ -95,4 +95,7 @@ class LaneCase(MemoryCase):
         """
         Make the connection to the server.
         """
-        return self.servers.accept()
+        connection = self.servers.accept()
+        # The turn is over.
+        self.clock.advance(0)
+        return connection

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -178,7 +179,7 @@ class RouteTests(ControlTestCase):
         ):
             client = FakeClient()
             asked = ask(b"POST", b"/api/models/unload", (b"Origin", origin))
-            asked.headers[0] = (b"Host", host)
+            asked = evolve(asked, headers=[(b"Host", host), *asked.headers[1:]])
             self.control.serve(client, asked)
             self.assertEqual(client.status, 200)
 

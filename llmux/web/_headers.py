@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Collection, Iterable
-from secrets import token_hex
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
+from os import urandom
 
 __all__ = ()
 
@@ -56,6 +57,9 @@ _REWRITTEN = frozenset(
     }
 )
 
+#: What of that is written behind what was there.
+_APPENDED = _REWRITTEN - {b"expect", b"host", b"x-request-id"}
+
 #: What L{forClient} writes itself.
 _ANSWERED = frozenset({b"via", b"x-request-id"})
 
@@ -70,7 +74,7 @@ _isToken = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _isSaneId = re.compile(rb"[0-9A-Za-z._:/+=@~-]{1,128}").fullmatch
 
 
-def endToEnd(headers: Iterable[Pair]) -> list[Pair]:
+def endToEnd(headers: Sequence[Pair]) -> list[Pair]:
     """
     Leave out what must not be passed on: hop-by-hop headers, those that
     C{Connection} lists, framing, and whatever could end the head early.
@@ -78,10 +82,15 @@ def endToEnd(headers: Iterable[Pair]) -> list[Pair]:
     return [pair for _, pair in _endToEnd(headers)]
 
 
-def _endToEnd(headers: Iterable[Pair]) -> list[tuple[bytes, Pair]]:
+def _endToEnd(headers: Sequence[Pair]) -> Sequence[tuple[bytes, Pair]]:
+    # Most clients and servers say the same again and again.
+    return _known(headers) if type(headers) is tuple else _found(headers)
+
+
+def _found(headers: Sequence[Pair]) -> Sequence[tuple[bytes, Pair]]:
     # What is left of the headers, each with its name in lower case.  This runs
     # twice for each request, so it is a few comprehensions rather than a loop.
-    pairs = list(headers)
+    pairs = headers
     names = [name for name, _ in pairs]
     # Names are tokens if, in a row, they are one, and none is empty.
     if (
@@ -110,9 +119,27 @@ def _endToEnd(headers: Iterable[Pair]) -> list[tuple[bytes, Pair]]:
     return [both for both in zip(lower, pairs, strict=True) if both[0] not in dropped]
 
 
-def requestId(
-    headers: Iterable[Pair], make: Callable[[], bytes] = lambda: token_hex(16).encode()
-) -> bytes:
+_known = lru_cache(256)(_found)
+
+
+class _Ids:
+    # Random ids.  To ask the system for each of them would take longer.
+
+    def __init__(self) -> None:
+        self._ids: list[bytes] = []
+
+    def next(self) -> bytes:
+        if not self._ids:
+            digits = urandom(4096).hex().encode("ascii")
+            self._ids = [digits[at : at + 32] for at in range(0, len(digits), 32)]
+        return self._ids.pop()
+
+
+#: Makes the id of a request.
+newId = _Ids().next
+
+
+def requestId(headers: Iterable[Pair], make: Callable[[], bytes] = newId) -> bytes:
     """
     The id of a request: the client's own C{X-Request-Id} if there is one of at
     most 128 harmless characters, else a new one.
@@ -125,7 +152,7 @@ def requestId(
 
 
 def forBackend(
-    headers: Iterable[Pair],
+    headers: Sequence[Pair],
     *,
     host: bytes,
     peer: bytes,
@@ -160,22 +187,29 @@ def forBackend(
         elif not isOwnKey(keyIn(name, pair[1])):
             kept.append(pair)
 
-    def append(name: bytes, value: bytes) -> None:
-        before = [v for v in earlier.get(name.lower(), ()) if v.strip(b" \t")]
-        kept.append((name, b", ".join([*before, value])))
-
-    append(b"X-Forwarded-For", peer or b"unknown")
-    append(b"X-Forwarded-Proto", scheme)
     asked = earlier.get(b"host")
-    if asked:
-        append(b"X-Forwarded-Host", asked[0])
-    append(b"Via", version + b" llmux")
+    written = [
+        (b"X-Forwarded-For", peer or b"unknown"),
+        (b"X-Forwarded-Proto", scheme),
+        *([(b"X-Forwarded-Host", asked[0])] if asked else ()),
+        (b"Via", version + b" llmux"),
+    ]
+    if not _APPENDED.isdisjoint(earlier):
+        written = [
+            (name, _behind(earlier.get(name.lower(), ()), value))
+            for name, value in written
+        ]
+    kept += written
     kept.append((b"X-Request-Id", requestId))
     return kept
 
 
+def _behind(before: Iterable[bytes], value: bytes) -> bytes:
+    return b", ".join([*[v for v in before if v.strip(b" \t")], value])
+
+
 def forClient(
-    headers: Iterable[Pair], *, requestId: bytes, version: bytes = b"1.1"
+    headers: Sequence[Pair], *, requestId: bytes, version: bytes = b"1.1"
 ) -> list[Pair]:
     """
     The headers of a response to a client, apart from framing.

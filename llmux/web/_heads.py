@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_lane -*-
+# -*- test-case-name: llmux.test.test_web_heads -*-
 """
 Heads of requests and of responses, read by llhttp.
 
@@ -9,15 +9,21 @@ valid to L{llmux.web._channel} as well as to llhttp.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
-from attrs import define, frozen
-from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
+from attrs import frozen
+from httptools import (
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+    HttpResponseParser,
+)
 
 from llmux.errors import LLMuxError
 from llmux.web._channel import isHost
 from llmux.web._guard import LONGEST_HEAD, blankLine, statusLine
-from llmux.web._headers import Pair
+from llmux.web._headers import Pair, requestId
 
 __all__ = ()
 
@@ -25,7 +31,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _plainRequest = re.compile(
     rb"(" + _TOKEN + rb") (/[\x21-\x7e]*) HTTP/1\.1\r\n"
     rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n"
-).match
+).fullmatch
 
 #: Headers of requests that are none for the lane.
 _ODD = frozenset({b"expect", b"http2-settings", b"transfer-encoding", b"upgrade"})
@@ -33,6 +39,15 @@ _ODD = frozenset({b"expect", b"http2-settings", b"transfer-encoding", b"upgrade"
 #: The beginning that all responses have, and the longest first line of one.
 _BEGINNING = b"HTTP/1."
 _LONGEST_LINE = 8192
+
+#: How many heads are known again, of each kind, and how long they may be.
+KNOWN = 256
+LONGEST_KNOWN = 4096
+
+#: The first length that a head says.
+_length = re.compile(
+    rb"\n(?i:content-length)[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r?\n"
+).search
 
 _lineEnd = re.compile(rb"\r?\n(?:[ \t]+)?")
 
@@ -53,58 +68,88 @@ class _Headers:
         self.pairs.append((name, value.strip(b" \t")))
 
 
-@define(eq=False)
+@frozen(eq=False)
 class RequestHead:
     """
-    The head of a request.
+    The head of a request, but for the length of its body.
 
-    @ivar length: the length of the body that follows.
+    @ivar headers: without C{Content-Length}.
     @ivar closes: whether the connection is to be closed after the response.
-    @ivar size: the length of the head itself.
+    @ivar requestId: that of the client, if it has a good one.
     """
 
     method: bytes
     target: bytes
-    headers: list[Pair]
-    length: int
+    path: bytes
+    headers: tuple[Pair, ...]
     closes: bool
-    size: int
+    requestId: bytes
 
 
-def readRequest(data: bytes, limit: int) -> RequestHead | None:
+def readRequest(data: bytes, limit: int) -> tuple[RequestHead, int, int] | None:
     """
     Read the head of a request.
 
     @param data: what begins with one.
     @param limit: its greatest length in bytes.
-    @return: L{None} if it is not complete, or in any way out of the ordinary.
+    @return: the head, its size and the length of the body that follows;
+        L{None} if it is not complete, or in any way out of the ordinary.
     """
-    head = _plainRequest(data)
-    if head is None or head.end() > limit:
+    size = data.find(b"\r\n\r\n") + 4
+    if not 4 <= size <= limit:
+        return None
+    text, length = _withoutLength(data[:size])
+    read = _knownRequest if size <= LONGEST_KNOWN else _readRequest
+    head = read(text)
+    return None if head is None else (head, size, length or 0)
+
+
+def _withoutLength(head: bytes) -> tuple[bytes, int | None]:
+    # Clients and servers send the same heads again and again, but for this.
+    # There may be further lengths: then the head is refused, whatever they
+    # say.
+    found = _length(head)
+    if found is None:
+        return head, None
+    start, end = found.span(1)
+    return head[:start] + b"0" + head[end:], int(found[1])
+
+
+def _readRequest(text: bytes) -> RequestHead | None:
+    first = _plainRequest(text)
+    if first is None:
         return None
     found = _Headers()
     try:
-        HttpRequestParser(found).feed_data(head[0])
-    except HttpParserError:
+        HttpRequestParser(found).feed_data(text)
+    except (HttpParserError, HttpParserUpgrade):
         return None
-    pairs = found.pairs
-    names = [name.lower() for name, _ in pairs]
-    if not _ODD.isdisjoint(names) or names.count(b"host") != 1:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in found.pairs:
+        values.setdefault(name.lower(), []).append(value)
+    if not _ODD.isdisjoint(values):
         return None
-    if isHost(pairs[names.index(b"host")][1]) is None:
+    hosts = values.get(b"host", ())
+    if len(hosts) != 1 or isHost(hosts[0]) is None:
         return None
-    length, closes = 0, False
-    if b"content-length" in names:
-        value = pairs[names.index(b"content-length")][1]
-        if names.count(b"content-length") > 1 or not value.isdigit() or len(value) > 9:
-            return None
-        length = int(value)
-    if b"connection" in names:
-        value = pairs[names.index(b"connection")][1].lower()
-        if names.count(b"connection") > 1 or value not in (b"close", b"keep-alive"):
-            return None
-        closes = value == b"close"
-    return RequestHead(head[1], head[2], pairs, length, closes, head.end())
+    if values.get(b"content-length", [b"0"]) != [b"0"]:
+        return None
+    connection = [value.lower() for value in values.get(b"connection", ())]
+    if connection not in ([], [b"close"], [b"keep-alive"]):
+        return None
+    pairs = tuple(pair for pair in found.pairs if pair[0].lower() != b"content-length")
+    target = first[2]
+    return RequestHead(
+        first[1],
+        target,
+        target.partition(b"?")[0],
+        pairs,
+        connection == [b"close"],
+        requestId(pairs, lambda: b""),
+    )
+
+
+_knownRequest = lru_cache(KNOWN)(_readRequest)
 
 
 class BadResponse(LLMuxError):
@@ -118,38 +163,26 @@ class ResponseHead:
     """
     The head of a response.
 
-    @ivar length: the length of the body, if it is said.
+    @ivar hasLength: whether the length of the body is said.
     @ivar isChunked: whether the body is chunked.
     @ivar keeps: whether the connection may be used again.
-    @ivar size: the length of the head, with the interim responses before it.
     """
 
     status: int
     phrase: bytes
-    headers: list[Pair]
-    length: int | None
+    headers: tuple[Pair, ...]
+    hasLength: bool
     isChunked: bool
     keeps: bool
-    size: int
-
-    def header(self, name: bytes) -> bytes:
-        """
-        The first header of a name, or the empty string.
-
-        @param name: in lower case.
-        """
-        for given, value in self.headers:
-            if given.lower() == name:
-                return value
-        return b""
 
 
-def readResponse(data: bytes) -> ResponseHead | None:
+def readResponse(data: bytes) -> tuple[ResponseHead, int, int | None] | None:
     """
     Read the head of a response.
 
     @param data: what begins with one, or with interim responses.
-    @return: L{None} if it is not complete.
+    @return: the head, its size with the interim responses before it, and the
+        length of the body, if it is said; L{None} if it is not complete.
     @raise BadResponse: if it is no response, or never complete.
     """
     start = 0
@@ -167,10 +200,13 @@ def readResponse(data: bytes) -> ResponseHead | None:
             raise BadResponse("changed the protocol without being asked")
         # An interim response concerns this connection only.
         start = end.end()
-    if end.end() > LONGEST_HEAD:
+    size = end.end()
+    if size > LONGEST_HEAD:
         raise BadResponse("sent a head that is too long")
-    found = _parsed(data[start : end.end()])
-    return _read(int(line[1]), data[start + 7 : start + 8], found, end.end())
+    text, length = _withoutLength(data[start:size])
+    read = _knownResponse if len(text) <= LONGEST_KNOWN else _readResponse
+    head = read(text)
+    return head, size, length if head.hasLength else None
 
 
 def _judge(data: bytes, hasLine: bool) -> None:
@@ -184,12 +220,12 @@ def _parsed(head: bytes) -> _Headers:
     found = _Headers()
     try:
         HttpResponseParser(found).feed_data(head)
-    except HttpParserError:
+    except (HttpParserError, HttpParserUpgrade):
         # Servers may fold lines, and end them as they like.
         found = _Headers()
         try:
             HttpResponseParser(found).feed_data(_lineEnd.sub(_unfolded, head))
-        except HttpParserError:
+        except (HttpParserError, HttpParserUpgrade):
             raise BadResponse(
                 "broke off in the head of its answer, or it was not HTTP"
             ) from None
@@ -200,15 +236,15 @@ def _unfolded(end: Any) -> bytes:
     return b"\r\n" if end[0].endswith(b"\n") else b" "
 
 
-def _read(status: int, minor: bytes, found: _Headers, size: int) -> ResponseHead:
-    length: int | None = None
-    isChunked, keeps = False, minor == b"1"
+def _readResponse(text: bytes) -> ResponseHead:
+    found = _parsed(text)
+    hasLength, isChunked, keeps = False, False, text[7:8] == b"1"
     for name, value in found.pairs:
         name = name.lower()
         if name == b"content-length":
-            if not value.isdigit() or length is not None:
+            if value != b"0" or hasLength:
                 raise BadResponse("sent a head that is not valid")
-            length = int(value)
+            hasLength = True
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked" or isChunked:
                 raise BadResponse("sent a head that is not valid")
@@ -217,5 +253,13 @@ def _read(status: int, minor: bytes, found: _Headers, size: int) -> ResponseHead
             words = [word.strip(b" \t") for word in value.lower().split(b",")]
             keeps = b"close" not in words and (keeps or b"keep-alive" in words)
     return ResponseHead(
-        status, found.phrase, found.pairs, length, isChunked, keeps, size
+        int(text[9:12]),
+        found.phrase,
+        tuple(found.pairs),
+        hasLength,
+        isChunked,
+        keeps,
     )
+
+
+_knownResponse = lru_cache(KNOWN)(_readResponse)

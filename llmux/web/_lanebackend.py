@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_lane -*-
+# -*- test-case-name: llmux.test.test_web_lanebackend -*-
 """
 The servers of models, as the lane speaks to them.
 """
@@ -6,6 +6,7 @@ The servers of models, as the lane speaks to them.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from llmux.web._lanecall import Call
 
 __all__ = ()
+
+
+#: How many connections to one server are begun in one turn.  Hundreds of
+#: requests may have waited for it to wake: were they all to connect at once,
+#: the first would be answered no sooner than the last.
+AT_ONCE = 8
 
 
 class LaneBackends(Backends):
@@ -55,6 +62,8 @@ class LaneBackend:
     _clock: Any
     _kept: deque[Connection] = field(factory=deque, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    _wanted: deque[Deferred[Connection]] = field(factory=deque, init=False)
+    _begun: int = field(default=0, init=False)
 
     def take(self) -> Connection | None:
         """
@@ -64,15 +73,46 @@ class LaneBackend:
 
     def connect(self) -> Deferred[Any]:
         """
-        @return: fires with a new connection; fails with what connecting
-            failed with.
+        @return: fires with a connection that is new, or that is free in the
+            meantime; fails with what connecting failed with.
         """
+        if self._begun < AT_ONCE:
+            return self._connect()
+        wanted: Deferred[Connection] = Deferred()
+        self._wanted.append(wanted)
+        return wanted
+
+    def _connect(self) -> Deferred[Any]:
+        if not self._begun:
+            self._clock.callLater(0, self._connectMore)
+        self._begun += 1
         return self._endpoint.connect(_Connections(self))
+
+    def _connectMore(self) -> None:
+        self._begun = 0
+        while self._wanted and self._begun < AT_ONCE:
+            wanted = self._wanted.popleft()
+            if not wanted.called:
+                self._connect().addCallbacks(
+                    partial(self._give, wanted), partial(_tell, wanted)
+                )
+
+    def _give(self, wanted: Deferred[Connection], connection: Connection) -> None:
+        if wanted.called:
+            # Whoever wanted it has left.
+            self.keep(connection)
+        else:
+            wanted.callback(connection)
 
     def keep(self, connection: Connection) -> None:
         """
         Keep a connection for the next request, for a short while.
         """
+        while self._wanted:
+            wanted = self._wanted.popleft()
+            if not wanted.called:
+                wanted.callback(connection)
+                return
         if len(self._kept) >= MANY:
             connection.transport.loseConnection()
             return
@@ -106,6 +146,11 @@ class LaneBackend:
         if self._kept:
             due = self._kept[0].since + KEPT - now
             self._timer = self._clock.callLater(due, self._closeOld)
+
+
+def _tell(wanted: Deferred[Connection], why: Failure) -> None:
+    if not wanted.called:
+        wanted.errback(why)
 
 
 class _Connections(Factory):

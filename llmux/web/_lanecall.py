@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_lane -*-
+# -*- test-case-name: llmux.test.test_web_lanecall -*-
 """
 A request of the lane to a model's server, and the response.
 """
@@ -143,16 +143,16 @@ class Call:
         if self._before:
             data = self._before + data
         try:
-            head = readResponse(data)
+            read = readResponse(data)
         except BadResponse as error:
             self._fail(str(error))
             return
-        if head is None:
+        if read is None:
             self._before = data
             return
-        self._head = head
+        self._head, size, length = read
         self._before = self._request = b""
-        self._begin(head, data[head.size :])
+        self._begin(self._head, length, data[size:])
 
     def lost(self, reason: Failure) -> None:
         """
@@ -192,8 +192,7 @@ class Call:
 
     # The body.
 
-    def _begin(self, head: ResponseHead, data: bytes) -> None:
-        length = head.length
+    def _begin(self, head: ResponseHead, length: int | None, data: bytes) -> None:
         if self._isHead or head.status in (204, 304):
             self._left = 0
             self._free(not data)

@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_lane -*-
+# -*- test-case-name: llmux.test.test_web_laneclient -*-
 """
 The connection to a client, as the lane writes to it.
 """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 
 # It has annotations, but not the marker that says so.
@@ -32,6 +33,7 @@ PARTS = 1024
 LONGEST = 64 * 1024
 
 
+@lru_cache(256)
 def contentTypeOf(header: bytes | None) -> tuple[str, bytes]:
     """
     Take the header C{Content-Type} apart.

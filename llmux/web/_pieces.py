@@ -110,29 +110,23 @@ def chunks(pieces: Pieces, body: IO[bytes], size: int = CHUNK) -> Iterator[bytes
             yield chunk
 
 
-@contextmanager
-def viewed(body: IO[bytes], length: int) -> Iterator[memoryview]:
+def viewed(body: IO[bytes], length: int) -> memoryview:
     """
-    Look at a whole body as a buffer that cannot be written to.
+    Look at a whole body as a buffer that cannot be written to, and that is to
+    be released.
 
     @param body: its file, in memory or on disk.  Where it stands afterwards
         is not defined.
     @param length: its length in bytes.
     """
     if isinstance(body, BytesIO):
-        with body.getbuffer() as whole, whole[:length].toreadonly() as view:
-            yield view
-    elif length <= SMALL:
+        return body.getbuffer()[:length].toreadonly()
+    if length <= SMALL:
         body.seek(0)
-        with memoryview(body.read(length)) as view:
-            yield view
-    else:
-        body.flush()
-        with (
-            mmap(body.fileno(), length, access=ACCESS_READ) as file,
-            memoryview(file) as view,
-        ):
-            yield view
+        return memoryview(body.read(length))
+    body.flush()
+    # It is unmapped when the view, which is all that knows of it, is gone.
+    return memoryview(mmap(body.fileno(), length, access=ACCESS_READ))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A request as it came, and what is to be sent to which model because of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO
 
 from attrs import frozen
@@ -48,7 +49,7 @@ class Asked:
 
     method: bytes
     target: bytes
-    headers: list[Pair]
+    headers: Sequence[Pair]
     body: IO[bytes]
     length: int
     peer: bytes

@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_lane -*-
+# -*- test-case-name: llmux.test.test_web_write -*-
 """
 Writing to connections at once.
 

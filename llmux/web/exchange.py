@@ -8,7 +8,7 @@ the request, received whole, and an L{IClient}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -189,7 +189,7 @@ class Exchange:
             response.deliverBody(relay)
 
     def _begin(
-        self, status: int, phrase: bytes, given: list[Pair], length: int | None
+        self, status: int, phrase: bytes, given: Sequence[Pair], length: int | None
     ) -> bool:
         """
         Begin the response to the client: the model's server has sent its head.
@@ -369,7 +369,7 @@ def _lengthOf(response: IResponse, method: bytes) -> int | None:
     return length
 
 
-def _isPlainEventStream(headers: list[Pair]) -> bool:
+def _isPlainEventStream(headers: Sequence[Pair]) -> bool:
     """
     Whether an event can be written behind what has been sent of a body.
     """

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from llmux.web import _write
 from llmux.web._access import isLoopback
 from llmux.web._channel import Phase, ProxyChannel
-from llmux.web._headers import requestId
+from llmux.web._headers import newId
 from llmux.web._heads import RequestHead, readRequest
 from llmux.web._lanebackend import LaneBackends
 from llmux.web._laneclient import LaneClient
@@ -83,7 +83,7 @@ class LaneChannel(ProxyChannel):
     A connection to a client.
     """
 
-    _head: RequestHead | None = None
+    _head: tuple[RequestHead, int, int] | None = None
     _isTaking = False
 
     def __init__(self, lane: Lane) -> None:
@@ -134,34 +134,35 @@ class LaneChannel(ProxyChannel):
             and not self._headSize
             and not self._buffer
             and not self._busyReceiving
-            and (head := readRequest(data, self._headLimit)) is not None
-            and self._isFor(head)
+            and (read := readRequest(data, self._headLimit)) is not None
+            and self._isFor(read[0], read[2])
         ):
-            self._take(head, data)
+            self._take(read, data)
         else:
             super().dataReceived(data)
 
-    def _isFor(self, head: RequestHead) -> bool:
+    def _isFor(self, head: RequestHead, length: int) -> bool:
         # Requests that nothing names a model for are llmux's own, or wrong;
         # OPTIONS may be what a browser asks before it sends another.
-        target, length = head.target, head.length
+        target = head.target
         return (
             target.startswith(self._lane.below)
             and length <= LARGEST
             and length <= self.site.bodyLimit
-            and (length > 0 or b"?" in target or target.startswith(PREFIX))
+            and (length > 0 or head.path != target or target.startswith(PREFIX))
             and head.method != b"OPTIONS"
-            and not self._lane.isOwn(target.partition(b"?")[0])
+            and not self._lane.isOwn(head.path)
         )
 
-    def _take(self, head: RequestHead, data: bytes) -> None:
-        end = head.size + head.length
+    def _take(self, read: tuple[RequestHead, int, int], data: bytes) -> None:
+        head, size, length = read
+        end = size + length
         if len(data) < end:
-            self._head = head
+            self._head = read
             self._parts.append(data)
             self._missing = end - len(data)
             self._phase = Phase.BODY
-            self._progress = len(data) - head.size
+            self._progress = len(data) - size
             self._deadline.set(self.site.limits.stall_secs)
             return
         if len(data) > end:
@@ -172,17 +173,17 @@ class LaneChannel(ProxyChannel):
         self._phase = Phase.ANSWERING
         self._deadline.clear()
         self._client.begin(head.method == b"HEAD", head.closes)
-        body = data[head.size : end]
+        body = data[size:end]
         asked = Asked(
             head.method,
             head.target,
             head.headers,
             BytesIO(body),
-            head.length,
+            length,
             self._peer,
             self._scheme,
             b"1.1",
-            requestId(head.headers),
+            head.requestId or newId(),
             self._isLocal,
         )
         lane = self._lane

@@ -1,0 +1,121 @@
+"""
+Tests for L{llmux.web._write}.
+"""
+
+from __future__ import annotations
+
+from socket import SO_SNDBUF, SOL_SOCKET, socketpair
+from typing import Any
+
+from twisted.internet import main
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.testing import MemoryReactor, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.web._write import isWaiting, write
+
+
+class Descriptor(FileDescriptor):
+    """
+    A transport that takes what it is told to take.
+
+    @ivar takes: how many bytes at once; or an exception.
+    @ivar taken: what it has taken.
+    """
+
+    def __init__(self, takes: Any) -> None:
+        super().__init__(MemoryReactor())
+        self.connected = True
+        self.takes = takes
+        self.taken = b""
+
+    def startWriting(self) -> None:
+        """
+        Later.
+        """
+
+    def writeSomeData(self, data: bytes) -> int | BaseException:
+        """
+        See L{FileDescriptor.writeSomeData}.
+        """
+        if isinstance(self.takes, BaseException):
+            return self.takes
+        taken: int = min(self.takes, len(data))
+        self.taken += data[:taken]
+        return taken
+
+
+class WriteTests(SynchronousTestCase):
+    """
+    Tests for L{write} and L{isWaiting}.
+    """
+
+    def test_atOnce(self) -> None:
+        """
+        What can be written at once is, and then nothing waits.
+        """
+        descriptor = Descriptor(10)
+        write(descriptor, b"12345")
+        self.assertEqual(descriptor.taken, b"12345")
+        self.assertFalse(isWaiting(descriptor))
+
+    def test_inPart(self) -> None:
+        """
+        The rest waits, in its place: what is written after it comes after it.
+        """
+        descriptor = Descriptor(2)
+        write(descriptor, b"12345")
+        self.assertEqual(descriptor.taken, b"12")
+        self.assertTrue(isWaiting(descriptor))
+        descriptor.takes = 100
+        write(descriptor, b"678")
+        self.assertEqual(descriptor.taken, b"12")
+        descriptor.doWrite()
+        self.assertEqual(descriptor.taken, b"12345678")
+        self.assertFalse(isWaiting(descriptor))
+
+    def test_full(self) -> None:
+        """
+        All of it waits if nothing is taken, or if writing fails, which is the
+        transport's to find out.
+        """
+        for takes in (0, main.CONNECTION_LOST):
+            descriptor = Descriptor(takes)
+            write(descriptor, b"12345")
+            self.assertTrue(isWaiting(descriptor))
+            descriptor.takes = 100
+            descriptor.doWrite()
+            self.assertEqual(descriptor.taken, b"12345")
+
+    def test_closing(self) -> None:
+        """
+        Nothing is written to what is closed, or is being closed.
+        """
+        for attribute, value in (("connected", False), ("disconnecting", True)):
+            descriptor = Descriptor(10)
+            setattr(descriptor, attribute, value)
+            write(descriptor, b"12345")
+            self.assertEqual(descriptor.taken, b"")
+
+    def test_otherTransports(self) -> None:
+        """
+        Other transports write as they do, and are not known to wait.
+        """
+        transport = StringTransport()
+        write(transport, b"12345")
+        self.assertEqual(transport.value(), b"12345")
+        self.assertFalse(isWaiting(transport))
+
+    def test_socket(self) -> None:
+        """
+        A socket that has no room takes a part.
+        """
+        ours, theirs = socketpair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        ours.setblocking(False)
+        ours.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+        descriptor = Descriptor(0)
+        self.patch(descriptor, "writeSomeData", ours.send)
+        write(descriptor, b"x" * 1_000_000)
+        self.assertTrue(isWaiting(descriptor))
