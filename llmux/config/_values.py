@@ -523,6 +523,15 @@ class ModelConfig:
             default="no limit",
         ),
     )
+    ignore_websockets: bool = field(
+        default=False,
+        metadata=key(
+            "Whether open WebSockets leave the model free to be put to sleep, which "
+            "closes them, and do not wake it. For the models of user interfaces that "
+            "never hang up.",
+            True,
+        ),
+    )
     timeouts: Timeouts = field(
         factory=Timeouts,
         metadata=key(

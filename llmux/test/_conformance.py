@@ -18,6 +18,7 @@ from llmux.test._conformance_access import Access
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
 from llmux.test._wire_accounts import Accounting
 from llmux.test._wire_shaping import Shaping
+from llmux.test._wire_tunnel import Tunnelling
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SSE = (
@@ -1272,6 +1273,7 @@ class Conformance(
     Shaping,
     Access,
     Accounting,
+    Tunnelling,
 ):
     """
     All of it.

@@ -32,7 +32,7 @@ from llmux.interfaces import Event, IObserver, State, StateChanged
 from llmux.web._address import Address, endpointFor, parseAddress
 from llmux.web._body import StoredBody
 from llmux.web._errors import BackendError
-from llmux.web._guard import Guard, GuardedEndpoint
+from llmux.web._guard import Guard, GuardedEndpoint, Switched
 from llmux.web._headers import Pair
 
 __all__ = ()
@@ -44,6 +44,9 @@ KEPT = 2.0
 
 #: How many connections to one model may be kept for the next requests.
 MANY = 256
+
+#: The states in which what a model has begun goes on.
+_SERVING = (State.AWAKE, State.CHECKING, State.DRAINING)
 
 EndpointFor = Callable[[Any, Address, float], IStreamClientEndpoint]
 
@@ -72,6 +75,7 @@ class Backends:
     _reactor: Any
     _endpointFor: EndpointFor = endpointFor
     _known: dict[str, Any] = field(factory=dict, init=False)
+    _guests: dict[str, set[Callable[[], None]]] = field(factory=dict, init=False)
 
     def at(self, model: str, address: str) -> Any:
         """
@@ -108,11 +112,29 @@ class Backends:
             known = self._known.get(event.model)
             if known is not None:
                 known.close()
+            if event.after not in _SERVING:
+                for leave in list(self._guests.get(event.model, ())):
+                    leave()
+
+    def whenAsleep(self, model: str, leave: Callable[[], None]) -> Callable[[], None]:
+        """
+        Have a function called as soon as a model serves no more: before it is
+        put to sleep.
+
+        @return: what is called to have that not happen any more.
+        """
+        guests = self._guests.setdefault(model, set())
+        guests.add(leave)
+        return lambda: guests.discard(leave)
 
     def close(self) -> None:
         """
-        Close all connections that wait for a request.
+        Close all connections that wait for a request, or that do not hold
+        their models.
         """
+        for guests in self._guests.values():
+            for leave in list(guests):
+                leave()
         for known in self._known.values():
             known.close()
 
@@ -145,6 +167,7 @@ class Backend:
         target: bytes,
         headers: Sequence[Pair],
         body: StoredBody | None,
+        switched: Switched | None = None,
     ) -> Sending:
         """
         Prepare a request.
@@ -153,8 +176,11 @@ class Backend:
             prefixed.
         @param headers: all of them but the framing, with one C{Host}.
         @param body: the body, if there is one.
+        @param switched: see L{Guard.begin}.  If it is called, the request is
+            over.
         """
-        return Sending(self, method, self.address.path + target, headers, body)
+        target = self.address.path + target
+        return Sending(self, method, target, headers, body, switched)
 
     def connect(self) -> Deferred[Any]:
         """
@@ -245,7 +271,9 @@ class Sending:
         target: bytes,
         headers: Sequence[Pair],
         body: StoredBody | None,
+        switched: Switched | None = None,
     ) -> None:
+        self._switched = switched
         self._backend = backend
         self._method = method
         self._target = target
@@ -317,7 +345,7 @@ class Sending:
         def connected(connection: Any) -> None:
             self._connecting = None
             message = self._message = _Message(
-                self._method, self._target, self._headers, self._body
+                self._method, self._target, self._headers, self._body, self._switched
             )
             answered: Deferred[IResponse] = connection.request(message)
             answered.addCallbacks(
@@ -386,8 +414,10 @@ class _Message:
         target: bytes,
         headers: Sequence[Pair],
         body: StoredBody | None,
+        switched: Switched | None = None,
     ) -> None:
         self.method = method
+        self._switched = switched
         self.bodyProducer = body
         lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
         lines.extend([b"%b: %b\r\n" % pair for pair in headers])
@@ -408,7 +438,7 @@ class _Message:
             failed with.
         """
         self.guard = cast(Guard, transport)
-        self.guard.begin()
+        self.guard.begin(self._switched)
         transport.write(self._head)
         body = self.bodyProducer
         if body is None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
@@ -172,6 +174,35 @@ class WebClient:
         """
         if self._open:
             self._request.unregisterProducer()
+
+    def switch(self, headers: list[Pair], end: Any) -> bytes:
+        """
+        Agree to another protocol.  From then on the connection is no longer
+        one for requests.
+
+        @param headers: all of those of the answer.
+        @param end: the protocol; gets a transport, and is told what comes.
+        @return: what has come behind the request already.
+        """
+        channel = self._request.channel
+        transport, lost = channel.transport, channel.connectionLost
+
+        def connectionLost(reason: Failure = connectionDone) -> None:
+            end.connectionLost(reason)
+            lost(reason)
+
+        kept = (getattr(channel, "_behind", ()), getattr(channel, "_dataBuffer", ()))
+        early = b"".join(part for parts in kept for part in parts)
+        end.transport = transport
+        channel.dataReceived = end.dataReceived
+        channel.connectionLost = connectionLost
+        # The channel, which may have paused it.
+        transport.unregisterProducer()
+        transport.resumeProducing()
+        lines = [b"HTTP/1.1 101 Switching Protocols\r\n"]
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
+        transport.write(b"".join([*lines, b"\r\n"]))
+        return early
 
     def _ended(self, result: object = None) -> None:
         self._open = False

@@ -114,6 +114,20 @@ class WrongMethod(LLMuxError):
 
 
 @frozen
+class Asleep(LLMuxError):
+    """
+    A model sleeps, and the request is of a kind that does not wake it.
+
+    @ivar model: which.
+    """
+
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.model!r} is asleep"
+
+
+@frozen
 class TooManyReaders(LLMuxError):
     """
     As many follow events and logs as may.
@@ -279,6 +293,14 @@ def answerTo(error: BaseException) -> Answer:
             )
         case Conflict(model, why):
             return Answer(409, "conflict", f"{_quoted(model)} {why}.")
+        case Asleep(model):
+            return Answer(
+                503,
+                "asleep",
+                f"{_quoted(model)} is not awake, and a WebSocket does not wake it "
+                "(ignore_websockets). Any other request does.",
+                headers=(_NO_RETRY,),
+            )
         case SleepFailed(model):
             return Answer(
                 503,

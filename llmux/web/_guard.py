@@ -11,6 +11,7 @@ say which headers C{Connection} lists.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -22,7 +23,7 @@ from twisted.internet.interfaces import (
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
-from llmux.web._headers import PROTECTED
+from llmux.web._headers import PROTECTED, Pair
 
 __all__ = ()
 
@@ -35,6 +36,10 @@ statusLine = re.compile(
 ).match
 blankLine = re.compile(rb"\n\r?\n").search
 _connection = re.compile(rb"(?i)\nconnection[ \t]*:[ \t]*([^\r\n]*)\r?(?=\n)")
+
+#: Is told the connection, the headers of the answer, and what came behind them.
+#: It may make something else the C{wrappedProtocol} of the connection.
+Switched = Callable[["Guard", list[Pair], bytes], None]
 
 #: As much of a status line as is the same in all of them.
 _BEGINNING = b"HTTP/1."
@@ -61,11 +66,16 @@ class Guard(ProtocolWrapper):
     problem = ""
     _head: bytes | None = None
     _skipped = 0
+    _switched: Switched | None = None
 
-    def begin(self) -> None:
+    def begin(self, switched: Switched | None = None) -> None:
         """
         Expect a head: a request is about to be sent.
+
+        @param switched: is called if the server changes the protocol to
+            WebSocket; by default, it may not do so.
         """
+        self._switched = switched
         self.requests += 1
         self.received = False
         self._head = b""
@@ -93,7 +103,7 @@ class Guard(ProtocolWrapper):
             if status[:1] != b"1":
                 break
             if status == b"101":
-                self._refuse("changed the protocol without being asked")
+                self._switch(head[: end.end()], head[end.end() :])
                 return
             # An interim response concerns this connection only.
             self._skipped += end.end()
@@ -105,6 +115,15 @@ class Guard(ProtocolWrapper):
         if _connection.search(head, 0, end.end()) is not None:
             head = _withoutListed(head[: end.end()]) + head[end.end() :]
         self.wrappedProtocol.dataReceived(head)
+
+    def _switch(self, head: bytes, rest: bytes) -> None:
+        pairs = _pairsIn(head)
+        kinds = [value.lower() for name, value in pairs if name.lower() == b"upgrade"]
+        if self._switched is None or kinds != [b"websocket"]:
+            self._refuse("changed the protocol without being asked")
+            return
+        self._head = None
+        self._switched(self, pairs, rest)
 
     def _judge(self, head: bytes) -> None:
         """
@@ -123,6 +142,14 @@ class Guard(ProtocolWrapper):
         self.problem = problem
         self._head = b""
         self.abortConnection()
+
+
+def _pairsIn(head: bytes) -> list[Pair]:
+    """
+    The headers of a head, of which what is no header is not one.
+    """
+    lines = [line.partition(b":") for line in head.splitlines()[1:]]
+    return [(name, value.strip(b" \t")) for name, colon, value in lines if colon]
 
 
 def _withoutListed(head: bytes) -> bytes:

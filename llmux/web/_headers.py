@@ -229,6 +229,20 @@ def forClient(
     return kept
 
 
+def isPlainEventStream(headers: Iterable[Pair]) -> bool:
+    """
+    Whether an event can be written behind what has been sent of a body.
+    """
+    kind = encoding = b""
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-type":
+            kind = kind or value
+        elif lower == b"content-encoding":
+            encoding = encoding or value
+    return kind.lower().startswith(b"text/event-stream") and not encoding
+
+
 def keyIn(name: bytes, value: bytes) -> bytes:
     """
     Read the key out of a header that may have one: as OpenAI, Anthropic or

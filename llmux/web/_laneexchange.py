@@ -14,7 +14,6 @@ from llmux.observe.usage import KEPT
 from llmux.switching.inflight import Token
 from llmux.web._backend import Unreachable
 from llmux.web._errors import BackendError
-from llmux.web._headers import forBackend
 from llmux.web._heads import ResponseHead
 from llmux.web._lanebackend import LaneBackends
 from llmux.web._lanecall import Call
@@ -74,15 +73,7 @@ class LaneExchange(Exchange):
         backend = self._backends.at(token.model, token.address)
         address = backend.address
         lines = [b"%b %b%b HTTP/1.1\r\n" % (asked.method, address.path, plan.target)]
-        headers = forBackend(
-            asked.headers,
-            host=address.hostHeader,
-            peer=asked.peer,
-            scheme=asked.scheme,
-            requestId=asked.requestId,
-            version=asked.version,
-            isOwnKey=self._context.access.isOwnKey,
-        )
+        headers = self._headersFor(backend)
         lines.extend([b"%b: %b\r\n" % pair for pair in headers])
         if plan.pieces:
             body = self._body

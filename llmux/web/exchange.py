@@ -26,7 +26,7 @@ from llmux.web._backend import Unreachable
 from llmux.web._body import StoredBody
 from llmux.web._context import Context
 from llmux.web._errors import Answer, BackendError, answerTo
-from llmux.web._headers import Pair, forBackend, forClient
+from llmux.web._headers import Pair, forBackend, forClient, isPlainEventStream
 from llmux.web._plan import Asked, Plan, makePlan
 from llmux.web._priority import priorityOf
 from llmux.web._relay import IClient, Relay
@@ -88,12 +88,18 @@ class Exchange:
         model, limit = plan.model.name, plan.maxTokens
         token = switcher.grant(model, maxTokens=limit)
         if token is None:
+            self._mayWait(plan)
             priority = priorityOf(asked, principal.priority, principal.maxPriority)
             self._await(switcher.acquire(model, priority=priority, maxTokens=limit))
         else:
             self._forward(token)
 
     # To be admitted.
+
+    def _mayWait(self, plan: Plan) -> None:
+        """
+        @raise LLMuxError: if the request is of a kind that does not wait.
+        """
 
     def _await(self, waiting: Deferred[Token]) -> None:
         self._waiting = waiting
@@ -133,25 +139,34 @@ class Exchange:
 
         @raise BackendError: it is nowhere.
         """
-        asked = self._asked
         backend = self._context.backends.at(token.model, token.address)
-        self._sending = sending = backend.request(
-            asked.method,
-            plan.target,
-            forBackend(
-                asked.headers,
-                host=backend.address.hostHeader,
-                peer=asked.peer,
-                scheme=asked.scheme,
-                requestId=asked.requestId,
-                version=asked.version,
-                isOwnKey=self._context.access.isOwnKey,
-            ),
-            StoredBody(plan.pieces, asked.body) if plan.pieces else None,
-        )
+        self._sending = sending = self._request(plan, backend)
         sent = sending.send()
         sent.addCallbacks(self._answered, lambda why: self._notAnswered(why.value))
         sent.addErrback(self._surprised)
+
+    def _request(self, plan: Plan, backend: Any) -> Any:
+        """
+        Make the request to a model's server.
+        """
+        return backend.request(
+            self._asked.method,
+            plan.target,
+            self._headersFor(backend),
+            StoredBody(plan.pieces, self._asked.body) if plan.pieces else None,
+        )
+
+    def _headersFor(self, backend: Any) -> list[Pair]:
+        asked = self._asked
+        return forBackend(
+            asked.headers,
+            host=backend.address.hostHeader,
+            peer=asked.peer,
+            scheme=asked.scheme,
+            requestId=asked.requestId,
+            version=asked.version,
+            isOwnKey=self._context.access.isOwnKey,
+        )
 
     def _tooLate(self, limit: float) -> None:
         self._timer = None
@@ -207,7 +222,7 @@ class Exchange:
         account = self._account
         account.status = status
         account.begun = self._context.clock.seconds()
-        account.isStream = length is None and _isPlainEventStream(given)
+        account.isStream = length is None and isPlainEventStream(given)
         headers = forClient(given, requestId=self._asked.requestId)
         self._client.head(status, phrase, headers, length)
         return True
@@ -367,17 +382,3 @@ def _lengthOf(response: IResponse, method: bytes) -> int | None:
         return None
     length: int = response.length
     return length
-
-
-def _isPlainEventStream(headers: Sequence[Pair]) -> bool:
-    """
-    Whether an event can be written behind what has been sent of a body.
-    """
-    kind = encoding = b""
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-type":
-            kind = kind or value
-        elif lower == b"content-encoding":
-            encoding = encoding or value
-    return kind.lower().startswith(b"text/event-stream") and not encoding

@@ -23,6 +23,7 @@ from llmux.web._client import WebClient, askedBy
 from llmux.web._errors import Answer, NotFound, answerTo
 from llmux.web._page import FILES
 from llmux.web._plan import Asked
+from llmux.web._upgrade import TunnelExchange, wantsTunnel
 from llmux.web.control import Control
 from llmux.web.exchange import Context, Exchange, sendAnswer
 
@@ -110,7 +111,8 @@ class ProxyResource:
         if asked.method == b"OPTIONS" and self._answerPreflight(client, asked, path):
             return NOT_DONE_YET
         if own is None and not isControl:
-            Exchange(self.context, client, asked).start()
+            kind = TunnelExchange if wantsTunnel(asked) else Exchange
+            kind(self.context, client, asked).start()
             return NOT_DONE_YET
         config = self.context.config
         if path not in _FOR_EVERYONE:
