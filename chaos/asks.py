@@ -78,9 +78,7 @@ def _ask(
     framing = (
         "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
     )
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: llmux\r\nContent-Type: {type}\r\n{framing}\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {type}\r\n{framing}\r\n"
     sent = sha256(body).hexdigest()
     if chunked:
         step = max(1, len(body) // 3)

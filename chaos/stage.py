@@ -200,7 +200,8 @@ class Stage:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             writer.write(
-                f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
+                + b"Connection: close\r\n\r\n"
             )
             answer = await asyncio.wait_for(reader.read(), 10)
             writer.close()

@@ -257,7 +257,10 @@ class Switches:
         if not place.serving or place.tokens or place.queue:
             return
         ttl = place.config.ttl_secs
-        if ttl is not None and self._board.clock.seconds() - place.idleSince < ttl:
+        # A timer can be early by what floating point rounds off; what is left
+        # then may be too little for any timer.
+        idle = self._board.clock.seconds() - place.idleSince
+        if ttl is not None and idle < ttl - 1e-6:
             self.startIdling(place)
             return
         self.drain(place, Errand(Reason.TTL))

@@ -791,6 +791,20 @@ class IdleTests(SwitcherTestCase):
     Models that nobody asks for.
     """
 
+    def test_idleToTheBit(self) -> None:
+        """
+        A model whose time has come but for what floating point rounds off is
+        put to sleep; the rest is not waited for, which may be too little for
+        the time to change.
+        """
+        self.build(models={"a": {"ttl_secs": 60}})
+        self.clock.advance(41 * 0.1)
+        self.awake("a").release()
+        since = self.clock.seconds()
+        self.assertLess(since + 60.0 - since, 60.0)
+        self.clock.advance(60)
+        self.assertIs(self.state("a"), State.SLEEPING)
+
     def test_ttl(self) -> None:
         """
         A model with C{ttl_secs} sleeps that long after the end of its last
