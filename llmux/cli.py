@@ -82,7 +82,9 @@ def serve(options: Options) -> int:
 
     beginLogging(bool(options["verbose"]))
     try:
-        program = Program(options.configuration, reactor, bool(options["verbose"]))
+        program = Program(
+            options.configuration, reactor, bool(options["verbose"]), options.source
+        )
         program.startService()
     except LLMuxError as error:
         print(error, file=sys.stderr)

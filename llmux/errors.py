@@ -159,6 +159,16 @@ class Conflict(LLMuxError):
 
 
 @frozen
+class NoSource(LLMuxError):
+    """
+    There is no file from which the configuration could be read again.
+    """
+
+    def __str__(self) -> str:
+        return "the configuration does not come from a file"
+
+
+@frozen
 class WaitedTooLong(LLMuxError):
     """
     A request waited for its model for longer than C{request_timeout_secs}.

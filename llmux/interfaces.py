@@ -375,6 +375,26 @@ class ISwitchPolicy(Interface):
         """
 
 
+# What operators change ------------------------------------------------------
+
+
+@frozen
+class Changes:
+    """
+    What another configuration has changed, by names of models.
+
+    @ivar added: those that were not there.
+    @ivar removed: those that are not there any more, and are put to sleep.
+    @ivar changed: those that are treated otherwise from now on.
+    @ivar pending: those that change when they next hold nothing.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
 # Events -----------------------------------------------------------------------
 
 

@@ -10,28 +10,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from llmux.config import Config
-from llmux.errors import ConfigError, LLMuxError
+from llmux.errors import ConfigError
 from llmux.hooks import HookOutput, ShellHooks
 from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
+from llmux.listening import CannotListen, Listening, endpointOf
 from llmux.observe.log import EventLog
 from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.policies import find
+from llmux.reload import ISource, Reloaded, Reloader, differences
 from llmux.switching.switcher import Switcher
-from llmux.web._access import isLoopback
 from llmux.web._backend import Backends
 from llmux.web.control import Control
 from llmux.web.exchange import Context
@@ -41,12 +38,6 @@ from llmux.web.site import ProxySite
 
 #: The exit status when an address is not to be had, as in C{sysexits.h}.
 UNAVAILABLE = 69
-
-
-class CannotListen(LLMuxError):
-    """
-    An address cannot be listened on.
-    """
 
 
 class Louder(Logger):
@@ -101,8 +92,9 @@ class Multiplexer(Service):
         @param verbose: whether details are logged at the level of news.
         @raise ConfigError: there is no policy of the name that is configured.
         """
-        self.config = config
+        self.config = self._first = config
         self._reactor = reactor
+        self._ownPolicy = policy is None
         if policy is None:
             policy = policyNamed(config.policy.name)
         self.output = HookOutput(reactor, Louder() if verbose else Logger())
@@ -119,7 +111,7 @@ class Multiplexer(Service):
             config.models, self.switcher.costs, self.switcher.snapshot
         )
         self._backends = Backends(config, reactor)
-        status = Status(config, self.switcher.snapshot, reactor)
+        self._status = status = Status(config, self.switcher.snapshot, reactor)
         timeline = Timeline(self.switcher.snapshot, reactor)
         self._control = Control(
             config, self.switcher, status, timeline, self.output, reactor
@@ -142,6 +134,48 @@ class Multiplexer(Service):
             int(reactor.seconds()),
             self._control,
         )
+
+        self.switcher.whenReconfigured(self._follow)
+
+    def reconfigure(self, config: Config) -> Reloaded:
+        """
+        Go by another configuration from here on, without a break.
+
+        See L{Switcher.reconfigure} for what that is for models.  C{port},
+        C{host}, C{listen} and C{lane} are for those who listen.
+
+        @raise ConfigError: there is no policy of the name that is configured;
+            nothing has changed.
+        @raise ShuttingDown: it is stopping.
+        """
+        before = self.config
+        policy = None
+        if self._ownPolicy and config.policy.name != before.policy.name:
+            policy = policyNamed(config.policy.name)
+        changes = self.switcher.reconfigure(config, policy)
+        self.config = config
+        return differences(self._first, before, config, changes)
+
+    def reloadBy(self, reload: Callable[[], Reloaded]) -> None:
+        """
+        Have operators who ask for it have the configuration read again.
+        """
+        self._control.reload = lambda: reload().document()
+
+    def _follow(self, whole: Config, served: Config) -> None:
+        """
+        Have all who go by the configuration go by another.
+        """
+        if self._shell is not None:
+            self._shell.config = whole
+        self._backends.config = self._status.config = self._control.config = whole
+        if self._lane is not None:
+            self._lane.backends.config = whole
+        self._control.served = served
+        self.metrics.show(whole.models)
+        context = self.resource.context
+        context.config = served
+        context.access.follow(served)
 
     def _renderMetrics(self) -> tuple[bytes, bytes]:
         body, kind = self.metrics.render()
@@ -215,116 +249,50 @@ def policyNamed(name: str) -> ISwitchPolicy:
         raise ConfigError.one(str(error.args[0]), "policy.name") from None
 
 
-class Listening(Service):
-    """
-    A server endpoint, listened on while the service runs.
-
-    @ivar description: the endpoint, as Twisted's strings have it.
-    """
-
-    log = Logger()
-
-    def __init__(
-        self, reactor: Any, description: str, site: ProxySite, hasKeys: bool = False
-    ) -> None:
-        """
-        @param hasKeys: whether those who come need a key.
-        @raise ConfigError: the description is not that of an endpoint.
-        """
-        self.description = description
-        self._site = site
-        self._hasKeys = hasKeys
-        self._ports: list[IListeningPort] = []
-        try:
-            self._endpoint = serverFromString(reactor, description)
-        except Exception as error:
-            # Parsers of endpoints, which may be plugins, raise what they like.
-            raise ConfigError.one(
-                f"{description!r} is not a server endpoint: {error}", "listen"
-            ) from None
-
-    def startService(self) -> None:
-        """
-        Listen.
-
-        @raise CannotListen: the address is not to be had, if that is known at
-            once, as it is for TCP and for Unix sockets.
-        """
-        super().startService()
-        failures: list[Failure] = []
-        self._endpoint.listen(self._site).addCallbacks(self._listens, failures.append)
-        if failures:
-            error = failures[0].value
-            why = error.socketError if isinstance(error, CannotListenError) else error
-            raise CannotListen(f"cannot listen on {self.description}: {why}")
-
-    def _listens(self, port: IListeningPort) -> None:
-        self._ports.append(port)
-        address = port.getHost()
-        self.log.info(
-            "Listening on {address}", event="listening", address=_readable(address)
-        )
-        if not isLocal(address) and not self._hasKeys:
-            self.log.warn(
-                "{address} can be reached from other machines, and there are no "
-                "api_keys: whoever reaches it may use every model and put it to "
-                'sleep. Set "api_keys", or "host: 127.0.0.1", unless that is what '
-                "you want.",
-                event="open_to_others",
-                address=_readable(address),
-            )
-
-    async def _stopListening(self) -> None:
-        for port in self._ports:
-            result = port.stopListening()
-            if result is not None:
-                await result
-        self._ports.clear()
-
-    def stopService(self) -> Deferred[None]:
-        """
-        Accept no more connections.
-
-        @return: fires when the port is closed.
-        """
-        super().stopService()
-        return Deferred.fromCoroutine(self._stopListening())
-
-
-def isLocal(address: Any) -> bool:
-    """
-    Whether only this machine can reach an address.
-    """
-    host = getattr(address, "host", None)
-    return host is None or isLoopback(host)
-
-
-def _readable(address: Any) -> str:
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(getattr(address, "name", address))
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 class Program(MultiService):
     """
     llmux as a program of its own: it has ports, and it heeds signals.
     """
 
-    def __init__(self, config: Config, reactor: Any, verbose: bool = False) -> None:
+    _reloader: Reloader | None = None
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        verbose: bool = False,
+        source: ISource | None = None,
+    ) -> None:
         """
+        @param source: where the configuration comes from, if it may be read
+            again.
         @raise ConfigError: the policy or an endpoint is not to be had.
         """
         super().__init__()
         self._reactor = reactor
         self.multiplexer = Multiplexer(config, reactor, verbose=verbose)
-        site = ProxySite(self.multiplexer.resource, reactor, config.limits)
+        self._site = site = ProxySite(self.multiplexer.resource, reactor, config.limits)
         if config.lane == "on":
             site.protocol = self.multiplexer.lane().protocol  # type: ignore[assignment]
         hasKeys = bool(config.api_keys)
-        for description in config.listen or (endpointOf(config),):
-            self.addService(Listening(reactor, description, site, hasKeys))
+        self._listening = [
+            Listening(reactor, description, site, hasKeys)
+            for description in config.listen or (endpointOf(config),)
+        ]
+        for listening in self._listening:
+            self.addService(listening)
         self.addService(self.multiplexer)
+        if source is not None:
+            self._reloader = Reloader(source, self._follow, reactor, config.watch)
+            self.multiplexer.reloadBy(self._reloader.reload)
+            self.addService(self._reloader)
+
+    def _follow(self, config: Config) -> Reloaded:
+        found = self.multiplexer.reconfigure(config)
+        self._site.limit(config.limits)
+        for listening in self._listening:
+            listening.follow(bool(config.api_keys))
+        return found
 
     def stopService(self) -> Deferred[Any]:
         """
@@ -334,7 +302,12 @@ class Program(MultiService):
             # Twisted does no more at a second signal than to log it.
             signal.signal(number, self._signalled)
         stopped: Deferred[Any] = super().stopService()
-        return stopped
+        return stopped.addBoth(self._closed)
+
+    def _closed(self, result: Any) -> Any:
+        if self._reloader is not None:
+            self._reloader.close()
+        return result
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self.multiplexer.hurry)
@@ -356,12 +329,3 @@ class TwistProgram(Program):
             # Logging has not begun.
             sys.stderr.write(f"{error}\n")
             raise SystemExit(UNAVAILABLE) from None
-
-
-def endpointOf(config: Config) -> str:
-    """
-    The endpoint string for a configuration's C{host} and C{port}.
-    """
-    host = config.host.replace("\\", "\\\\").replace(":", "\\:")
-    kind = "tcp6" if ":" in config.host else "tcp"
-    return f"{kind}:{config.port}:interface={host}"

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.application.service import IService
 from twisted.python import usage
 
@@ -24,12 +24,40 @@ from llmux.errors import ConfigError
 USAGE = 64
 
 
+@frozen
+class Source:
+    """
+    A file, and what the command line puts in the place of parts of it.
+
+    @ivar path: the file.
+    """
+
+    path: str
+    port: int | None = None
+    listen: tuple[str, ...] = ()
+
+    def read(self) -> Config:
+        """
+        Read it.
+
+        @raise ConfigError: if anything is wrong with it.
+        """
+        config = load(self.path, os.environ)
+        if self.port is not None:
+            config = evolve(config, port=self.port, listen=())
+        if self.listen:
+            listen: Any = self.listen
+            config = evolve(config, listen=listen)
+        return config
+
+
 class Options(usage.Options):
     """
     What to serve, and where.
 
     @ivar configuration: the configuration, with what the command line puts in
         the place of parts of it.
+    @ivar source: where it comes from.
     """
 
     synopsis = "[options]"
@@ -46,6 +74,7 @@ class Options(usage.Options):
     optFlags = [["verbose", "v", "Log details, too."]]
 
     configuration: Config
+    source: Source
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,15 +103,12 @@ class Options(usage.Options):
 
         @raise usage.UsageError: it, or the command line, is wrong.
         """
+        port = None if self["port"] is None else portFrom(self["port"])
+        self.source = Source(self["config"], port, tuple(self["listen"]))
         try:
-            config = load(self["config"], os.environ)
+            self.configuration = self.source.read()
         except ConfigError as error:
             raise usage.UsageError(str(error)) from None
-        if self["port"] is not None:
-            config = evolve(config, port=portFrom(self["port"]), listen=())
-        if self["listen"]:
-            config = evolve(config, listen=tuple(self["listen"]))
-        self.configuration = config
 
 
 def portFrom(text: str) -> int:
@@ -105,7 +131,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     from llmux.service import TwistProgram
 
     try:
-        return TwistProgram(options.configuration, reactor, bool(options["verbose"]))
+        return TwistProgram(
+            options.configuration, reactor, bool(options["verbose"]), options.source
+        )
     except ConfigError as error:
         # C{twist} has a traceback for whatever goes wrong here.
         sys.stderr.write(f"{error}\n")

@@ -73,6 +73,7 @@ COMMANDS = {
     "wake": _operator("Wake a model.", "wake"),
     "sleep": _operator("Put a model to sleep.", "sleep"),
     "clear": _operator("Say that a stuck model holds nothing any more.", "clear"),
+    "reload": _operator("Have the configuration read again.", "reload"),
     "logs": _operator("Show what the hooks of a model print.", "logs"),
     "events": _operator("Follow what happens.", "events"),
     "simulate": Command("Try policies on a trace.", "llmux.simulate.cli"),

@@ -1,8 +1,8 @@
 # -*- test-case-name: llmux.test.test_commands -*-
 # mypy: allow-untyped-calls
 """
-C{llmux status}, C{wake}, C{sleep}, C{clear}, C{logs} and C{events}: they look
-at a llmux that runs, and steer it.
+C{llmux status}, C{wake}, C{sleep}, C{clear}, C{reload}, C{logs} and C{events}:
+they look at a llmux that runs, and steer it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from llmux.commands._client import ClientError, plain, quoted
 from llmux.commands._options import ClientOptions, ModelOptions, command
 from llmux.commands._shown import table, told
 
-__all__ = ["clear", "events", "logs", "sleep", "status", "wake"]
+__all__ = ["clear", "events", "logs", "reload", "sleep", "status", "wake"]
 
 #: Seconds between two looks of C{--watch}.
 EVERY = 1.0
 
 #: Has a terminal show what follows from its upper left corner on.
 _HOME = "\x1b[H\x1b[2J"
+
+#: What C{llmux reload} shows, in this order.
+_CHANGES = ("added", "removed", "changed", "pending", "settings", "restart")
 
 #: To be replaced in tests.
 pause = time.sleep
@@ -90,6 +93,19 @@ class ClearOptions(ModelOptions):
         "Takes your word that a model that is stuck, as its sleep hook failed, "
         "holds nothing any more: others are woken in its place. Look first; nothing "
         "is checked."
+    )
+
+
+class ReloadOptions(ClientOptions):
+    """
+    The options of C{llmux reload}.
+    """
+
+    synopsis = "llmux reload [options]"
+    longdesc = (
+        "Has llmux read its configuration again and go by it, without a break for "
+        "what has not changed, and shows what has. If anything is wrong with it, "
+        "that is shown, and nothing changes."
     )
 
 
@@ -186,6 +202,26 @@ def _do(options: ModelOptions, output: TextIO, act: str, query: str = "") -> Non
         print(f"{plain(model['id'])} is {model['state']}", file=output)
     except (LookupError, TypeError):
         raise options.server.stranger() from None
+
+
+def reload(arguments: Sequence[str]) -> int:
+    """
+    See L{ReloadOptions}.
+    """
+    return command(ReloadOptions(), arguments, _reload)
+
+
+def _reload(options: ReloadOptions, output: TextIO) -> None:
+    found = options.server.ask("POST", "/llmux/reload")
+    try:
+        told = [
+            f"{name}: {', '.join(map(plain, found[name]))}"
+            for name in _CHANGES
+            if found[name]
+        ]
+    except (LookupError, TypeError):
+        raise options.server.stranger() from None
+    print("\n".join(told) or "nothing has changed", file=output)
 
 
 def logs(arguments: Sequence[str]) -> int:

@@ -689,6 +689,14 @@ class Config:
             low=0,
         ),
     )
+    watch: bool = field(
+        default=False,
+        metadata=key(
+            "Whether the file is read again when it has changed, as it is at SIGHUP "
+            "and at ``POST /llmux/reload``.",
+            True,
+        ),
+    )
     on_exit: str = field(
         default="leave",
         metadata=key(

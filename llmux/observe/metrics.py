@@ -236,8 +236,7 @@ class Metrics:
         self._pairs: set[tuple[str, str]] = set()
         self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._models: dict[str, _ModelSeries] = {}
-        for name in models:
-            self._series(name)
+        self.show(models)
         self._takers: dict[type[Any], Callable[[Any], None]] = {
             RequestGranted: self._requestGranted,
             RequestDone: self._requestDone,
@@ -249,6 +248,13 @@ class Metrics:
             BoundMissed: lambda event: self._boundMissed.labels(event.model).inc(),
             DecisionRefused: lambda event: self._refused.inc(),
         }
+
+    def show(self, models: Iterable[str]) -> None:
+        """
+        Show models, whether there is anything to be said of them yet or not.
+        """
+        for name in models:
+            self._series(name)
 
     def notify(self, event: Event) -> None:
         """

@@ -69,7 +69,7 @@ class Status:
     C{exit status 3}, and never what it printed.
     """
 
-    _config: Config
+    config: Config
     _snapshot: Callable[[], Snapshot]
     _clock: IReactorTime
     _underWay: dict[str, _UnderWay] = field(factory=dict, init=False)
@@ -113,7 +113,7 @@ class Status:
             "version": __version__,
             "time": snapshot.now,
             "up_for": snapshot.now - self._since,
-            "policy": self._config.policy.name,
+            "policy": self.config.policy.name,
             "overloaded": any(
                 _isOverdue(view, snapshot.now) for view in snapshot.models.values()
             ),
@@ -122,7 +122,7 @@ class Status:
             ],
             "resources": {
                 name: {"total": total, "free": snapshot.free.get(name, 0.0)}
-                for name, total in self._config.totals.items()
+                for name, total in self.config.totals.items()
             },
             "switches": [
                 self._switch(found, snapshot) for found in self._underWay.values()
@@ -160,7 +160,7 @@ class Status:
         oldest, retryAt = view.oldest, view.retryAt
         return {
             "id": view.name,
-            "aliases": list(self._config.models[view.name].names[1:]),
+            "aliases": list(self.config.models[view.name].names[1:]),
             "state": view.state.value,
             "state_for": now - view.since,
             "in_flight": view.inFlight,
@@ -178,8 +178,10 @@ class Status:
             "last_error": None if mishap is None else _told(mishap, now),
             "address": view.address,
             "pinned": view.pinned,
+            "pending": view.pending,
+            "removed": view.removed,
             "priority": view.priority,
-            "needs": dict(view.needs) if self._config.resources else {},
+            "needs": dict(view.needs) if self.config.resources else {},
             "costs": {
                 "wake": _number(costs.wake(view.name)),
                 "sleep": _number(costs.sleep(view.name)),

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from llmux.config import Config, ModelConfig
 from llmux.errors import UnknownModel
-from llmux.interfaces import Reason, State
+from llmux.interfaces import Changes, Reason, State
 from llmux.switching._board import MACHINE, Board
 from llmux.switching._place import Place
 from llmux.switching._queues import Queues
@@ -26,23 +26,6 @@ from llmux.switching.placement import fits
 
 #: The keys of a model that do not change while it holds something.
 ENGINE = ("wake", "sleep", "alive", "port", "url", "backend_model", "needs")
-
-
-@frozen
-class Changes:
-    """
-    What another configuration has changed, by names of models.
-
-    @ivar added: those that were not there.
-    @ivar removed: those that are not there any more, and are put to sleep.
-    @ivar changed: those that are treated otherwise from now on.
-    @ivar pending: those that change when they next hold nothing.
-    """
-
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
 
 
 @define(eq=False)

@@ -26,6 +26,7 @@ from llmux.errors import (
     UnknownModel,
 )
 from llmux.interfaces import (
+    Changes,
     ICosts,
     IHookRunner,
     IObserver,
@@ -36,7 +37,7 @@ from llmux.interfaces import (
     Waiting,
 )
 from llmux.switching._board import Board
-from llmux.switching._changes import Changes, Renewal
+from llmux.switching._changes import Renewal
 from llmux.switching._choice import Choice
 from llmux.switching._place import Place
 from llmux.switching._queues import Queues

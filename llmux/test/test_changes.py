@@ -12,9 +12,15 @@ from zope.interface import implementer
 
 from llmux.config import Config, PolicyConfig
 from llmux.errors import NeverFits, ShuttingDown, SleepFailed, UnknownModel
-from llmux.interfaces import Decision, ISwitchPolicy, RequestDropped, Snapshot, Stay
+from llmux.interfaces import (
+    Changes,
+    Decision,
+    ISwitchPolicy,
+    RequestDropped,
+    Snapshot,
+    Stay,
+)
 from llmux.policies.fifo import FirstComeFirstServed
-from llmux.switching._changes import Changes
 from llmux.test._walk import step
 from llmux.test._world import World
 from llmux.test.test_switcher import SwitcherTestCase

@@ -244,6 +244,27 @@ class DoTests(CommandTestCase):
             self.assertEqual(self.asked[-1][:2], ("POST", path))
             self.assertEqual(self.printed(), "org/b is awake\n")
 
+    def test_reload(self) -> None:
+        """
+        What has changed is shown, or that nothing has, or all that is wrong.
+        """
+        kinds = ("added", "removed", "changed", "pending", "settings", "restart")
+        nothing: dict[str, list[str]] = {kind: [] for kind in kinds}
+        self.answer = say(
+            200, {**nothing, "added": ["a", "b\x1b"], "restart": ["port"]}
+        )
+        self.assertEqual(self.run_command("reload"), 0)
+        self.assertEqual(self.asked[-1][:2], ("POST", "/llmux/reload"))
+        self.assertEqual(self.printed(), "added: a, b\\x1b\nrestart: port\n")
+        self.answer = say(200, nothing)
+        self.run_command("reload")
+        self.assertEqual(self.printed(), "nothing has changed\n")
+        self.answer = say(400, refusal("c.yaml:1: prot: unknown key"))
+        self.assertEqual(self.run_command("reload"), 1)
+        self.assertIn("prot: unknown key", self.err.getvalue())
+        self.answer = say(200, {"id": "a"})
+        self.assertEqual(self.run_command("reload"), 1)
+
     def test_refused(self) -> None:
         """
         A refusal is told, with an exit status.

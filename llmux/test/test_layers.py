@@ -42,6 +42,8 @@ ROOMS = (
     "hooks",
     "observe",
     "web",
+    "reload",
+    "listening",
     "service",
     "testing",
     "simulate",

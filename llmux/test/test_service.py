@@ -23,16 +23,9 @@ import llmux
 from llmux.config import ApiKey, Config, PolicyConfig
 from llmux.errors import ConfigError, ShuttingDown
 from llmux.interfaces import StateChanged
+from llmux.listening import CannotListen, endpointOf, isLocal
 from llmux.policies.fifo import FirstComeFirstServed
-from llmux.service import (
-    CannotListen,
-    Louder,
-    Multiplexer,
-    Program,
-    TwistProgram,
-    endpointOf,
-    isLocal,
-)
+from llmux.service import Louder, Multiplexer, Program, TwistProgram
 from llmux.testing import FakeHooks, Recorder, makeConfig
 from llmux.web._channel import ProxyChannel
 from llmux.web.lane import LaneChannel

@@ -26,6 +26,7 @@ from llmux.web._denied import (
     InvalidKey,
     NotAllowed,
     TooManyAtOnce,
+    TooManyReaders,
     UnknownHost,
 )
 from llmux.web._errors import (
@@ -34,7 +35,6 @@ from llmux.web._errors import (
     BodyTooLarge,
     ModelRequired,
     NotFound,
-    TooManyReaders,
     WrongMethod,
     answerTo,
 )

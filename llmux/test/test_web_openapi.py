@@ -173,6 +173,7 @@ class AnswerTests(ControlTestCase):
         self.check("/llmux/models/p/sleep", "Error", method=b"POST")
         self.check("/llmux/models/x/wake", "Error", method=b"POST")
         self.check("/llmux/models/p/wake", "Model", method=b"POST")
+        self.check("/llmux/reload", "Error", method=b"POST")
 
     def test_itself(self) -> None:
         """

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from secrets import token_bytes
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, fields
 
 from llmux.config import ApiKey, Config
 from llmux.web._denied import (
@@ -88,6 +88,15 @@ class Principal:
             raise TooManyAtOnce(self.maxInFlight)
         self.inFlight += 1
 
+    def become(self, other: Principal) -> Principal:
+        """
+        Have what another has, but for what is in flight.
+        """
+        for one in fields(Principal):
+            if one.init:
+                setattr(self, one.name, getattr(other, one.name))
+        return self
+
     def leave(self) -> None:
         """
         Take note that a request is over.
@@ -114,8 +123,17 @@ class Access:
         # time that it takes to find one or none says nothing about them.
         self._secret = token_bytes(32)
         self._principals: dict[bytes, Principal] = {}
+        self.follow(config)
+
+    def follow(self, config: Config) -> None:
+        """
+        Go by another configuration from here on.  Who has a key yet is who
+        they were: what they ask at once is counted on.
+        """
+        before, self._principals = self._principals, {}
         for key in config.api_keys.values():
-            self._principals[self._hidden(key.digest)] = Principal(
+            hidden = self._hidden(key.digest)
+            found = Principal(
                 _restricted(config, key),
                 key.name,
                 key.priority,
@@ -124,6 +142,8 @@ class Access:
                 key.operator,
                 key.operator or key.metrics,
             )
+            known = before.get(hidden)
+            self._principals[hidden] = found if known is None else known.become(found)
         self._anyone = None if config.api_keys else Principal(config)
         names = {name.lower().rstrip(".") for name in config.allowed_hosts}
         self._isEveryHost = "*" in names

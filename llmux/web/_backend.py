@@ -71,7 +71,7 @@ class Backends:
     the time in which the model is awake.
     """
 
-    _config: Config
+    config: Config
     _reactor: Any
     _endpointFor: EndpointFor = endpointFor
     _known: dict[str, Any] = field(factory=dict, init=False)
@@ -94,7 +94,7 @@ class Backends:
             parsed = parseAddress(address)
         except ValueError:
             raise BackendError(model, "is at no known address") from None
-        timeout = self._config.models[model].timeouts.connect
+        timeout = self.config.models[model].timeouts.connect
         endpoint = self._endpointFor(self._reactor, parsed, timeout)
         made = self._known[model] = self._make(model, parsed, endpoint)
         return made

@@ -70,3 +70,13 @@ class TooManyAtOnce(LLMuxError):
 
     def __str__(self) -> str:
         return f"{self.limit} requests with this key are there already"
+
+
+@frozen
+class TooManyReaders(LLMuxError):
+    """
+    As many follow events and logs as may.
+    """
+
+    def __str__(self) -> str:
+        return "as many follow as may"

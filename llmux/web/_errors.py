@@ -15,10 +15,12 @@ import math
 from attrs import frozen
 
 from llmux.errors import (
+    ConfigError,
     Conflict,
     HookFailed,
     LLMuxError,
     NeverFits,
+    NoSource,
     QueueFull,
     ShuttingDown,
     SleepFailed,
@@ -31,6 +33,7 @@ from llmux.web._denied import (
     InvalidKey,
     NotAllowed,
     TooManyAtOnce,
+    TooManyReaders,
     UnknownHost,
 )
 
@@ -125,16 +128,6 @@ class Asleep(LLMuxError):
 
     def __str__(self) -> str:
         return f"{self.model!r} is asleep"
-
-
-@frozen
-class TooManyReaders(LLMuxError):
-    """
-    As many follow events and logs as may.
-    """
-
-    def __str__(self) -> str:
-        return "as many follow as may"
 
 
 @frozen
@@ -290,6 +283,19 @@ def answerTo(error: BaseException) -> Answer:
                 503,
                 "too_many_readers",
                 "As many follow events and logs as may. Close one of them.",
+            )
+        case NoSource():
+            return Answer(
+                409,
+                "conflict",
+                "The configuration does not come from a file that could be read "
+                "again: the program that llmux is a part of made it.",
+            )
+        case ConfigError():
+            return Answer(
+                400,
+                "invalid_config",
+                f"Nothing has changed, since the configuration is wrong: {error}",
             )
         case Conflict(model, why):
             return Answer(409, "conflict", f"{_quoted(model)} {why}.")

@@ -9,7 +9,7 @@ Nothing here looks for a model in the body of a request.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote
@@ -27,14 +27,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.config import Config
-from llmux.errors import UnknownModel
+from llmux.errors import NoSource, UnknownModel
 from llmux.hooks import HookOutput, OutputLine
 from llmux.interfaces import State
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.switching.switcher import Switcher
-from llmux.web._denied import ForeignOrigin
-from llmux.web._errors import TooManyReaders, WrongMethod, answerTo
+from llmux.web._denied import ForeignOrigin, TooManyReaders
+from llmux.web._errors import WrongMethod, answerTo
 from llmux.web._headers import Pair
 from llmux.web._live import Feed, Live, frame
 from llmux.web._openapi import description
@@ -89,6 +89,10 @@ class Control:
     """
     The routes of operators.
 
+    @ivar config: the configuration, with models that are leaving.
+    @ivar served: the same without them.
+    @ivar reload: reads the configuration again, and says what has changed, if
+        there is a file to be read.
     @ivar feed: an observer; what it is told, those who follow are told.
     """
 
@@ -103,7 +107,8 @@ class Control:
         output: HookOutput,
         clock: IReactorTime,
     ) -> None:
-        self._config = config
+        self.config = self.served = config
+        self.reload: Callable[[], Mapping[str, object]] | None = None
         self._switcher = switcher
         self._status = status
         self._timeline = timeline
@@ -165,6 +170,8 @@ class Control:
             return b"GET", "", _READ[path]
         if path in (b"/api/models/unload", b"/api/models/unload/"):
             return b"POST", "", "unload"
+        if path == b"/llmux/reload":
+            return b"POST", "", "reload"
         for start, method, act in (
             (b"/api/models/unload/", b"POST", "unload"),
             (b"/llmux/logs/", b"GET", "logs"),
@@ -179,7 +186,8 @@ class Control:
         return None
 
     def _named(self, name: str) -> str:
-        model = self._config.modelNamed(name)
+        # One that is leaving is still there for operators.
+        model = self.served.modelNamed(name) or self.config.models.get(name)
         if model is None:
             raise UnknownModel(name)
         return model.name
@@ -207,6 +215,10 @@ class Control:
                     Said(b"OK", b"text/plain") if model else _inJSON({"msg": "ok"})
                 )
             )
+        if act == "reload":
+            if self.reload is None:
+                raise NoSource()
+            return succeed(_inJSON(self.reload()))
         if act == "wake":
             done = self._switcher.wake(model)
         elif act == "sleep":
@@ -225,7 +237,7 @@ class Control:
                 # Hooks may hold secrets.
                 "cmd": "",
                 "proxy": views[name].address,
-                "ttl": int(self._config.models[name].ttl_secs or 0),
+                "ttl": int(self.config.models[name].ttl_secs or 0),
                 "name": "",
                 "description": "",
             }

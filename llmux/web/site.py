@@ -210,8 +210,14 @@ class ProxySite(Site):
             parsePOSTFormSubmission=False,
             **settings,
         )
-        self.limits = Limits() if limits is None else limits
-        self.bodyLimit = int(self.limits.body_mb * MEBIBYTE)
+        self.limit(Limits() if limits is None else limits)
+
+    def limit(self, limits: Limits) -> None:
+        """
+        Have limits hold from here on, for heads on new connections.
+        """
+        self.limits = limits
+        self.bodyLimit = int(limits.body_mb * MEBIBYTE)
 
     def getContentFile(self, length: int | None) -> IO[bytes]:
         """

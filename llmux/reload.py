@@ -1,0 +1,242 @@
+# -*- test-case-name: llmux.test.test_reload -*-
+# mypy: allow-untyped-calls
+"""
+The configuration read again while llmux runs: at a signal, when an operator
+asks for it, or when its file has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from attrs import asdict, fields, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from llmux.config import Config
+from llmux.errors import LLMuxError
+from llmux.interfaces import Changes
+
+__all__ = ["ISource", "Reloaded", "Reloader", "differences"]
+
+#: The keys that count when llmux starts, and not before it starts again.
+AT_START = ("port", "host", "listen", "lane")
+
+#: Seconds between two looks at a file.
+INTERVAL = 1.0
+
+
+class ISource(Protocol):
+    """
+    Where a configuration comes from.
+    """
+
+    @property
+    def path(self) -> str:
+        """
+        The file.
+        """
+
+    def read(self) -> Config:
+        """
+        Read it.
+
+        @raise ConfigError: if anything is wrong with it.
+        """
+
+
+@frozen
+class Reloaded:
+    """
+    What another configuration has changed.
+
+    @ivar added: models that were not there.
+    @ivar removed: models that are put to sleep for good.
+    @ivar changed: models that are treated otherwise from now on.
+    @ivar pending: models that change when they next sleep.
+    @ivar settings: other keys whose values hold from now on.
+    @ivar restart: keys whose values hold when llmux is started again.
+    """
+
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    changed: Sequence[str] = ()
+    pending: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    restart: Sequence[str] = ()
+
+    def document(self) -> dict[str, list[str]]:
+        """
+        @return: the same, ready for JSON.
+        """
+        return {name: list(value) for name, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        told = [
+            f"{name}: {', '.join(value)}"
+            for name, value in self.document().items()
+            if value
+        ]
+        return "; ".join(told) or "nothing has changed"
+
+
+def differences(
+    first: Config, before: Config, after: Config, changes: Changes
+) -> Reloaded:
+    """
+    @param first: the configuration with which llmux started.
+    @param before: that which held.
+    @param after: that which holds now.
+    @param changes: what became of models.
+    """
+    names = [one.name for one in fields(Config) if one.init and one.name != "models"]
+    return Reloaded(
+        changes.added,
+        changes.removed,
+        changes.changed,
+        changes.pending,
+        [
+            name
+            for name in names
+            if name not in AT_START and getattr(before, name) != getattr(after, name)
+        ],
+        [name for name in AT_START if getattr(first, name) != getattr(after, name)],
+    )
+
+
+class Reloader(Service):
+    """
+    Reads a configuration again.
+
+    @ivar follow: has another configuration hold.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        source: ISource,
+        follow: Callable[[Config], Reloaded],
+        reactor: Any,
+        watches: bool = False,
+    ) -> None:
+        """
+        @param watches: whether to look at the file all the time.
+        """
+        self._source = source
+        self._follow = follow
+        self._reactor = reactor
+        self._watches = watches
+        self._timer: IDelayedCall | None = None
+        self._loaded = self._seen = self._stamp()
+        self._former: Any = None
+
+    def reload(self) -> Reloaded:
+        """
+        Read the file now, and have what is in it hold, if nothing is wrong
+        with it.
+
+        @raise ConfigError: it is wrong; nothing has changed.
+        @raise ShuttingDown: llmux is stopping.
+        """
+        self._loaded = self._stamp()
+        try:
+            config = self._source.read()
+            found = self._follow(config)
+        except LLMuxError as error:
+            self.log.error(
+                "The configuration is as it was, since what is in {path} cannot be "
+                "used: {problem}",
+                event="reload_failed",
+                path=self._source.path,
+                problem=str(error),
+            )
+            raise
+        self._watches = config.watch
+        self._arm()
+        self.log.info(
+            "Read {path} again: {changes}",
+            event="reloaded",
+            path=self._source.path,
+            changes=str(found),
+            **found.document(),
+        )
+        if found.restart:
+            self.log.warn(
+                "What has changed of {restart} holds when llmux is started again.",
+                event="restart_needed",
+                restart=", ".join(found.restart),
+            )
+        return found
+
+    def startService(self) -> None:
+        """
+        Heed the signal, and look at the file.
+        """
+        super().startService()
+        self._former = signal.signal(signal.SIGHUP, self._signalled)
+        self._arm()
+
+    def stopService(self) -> Deferred[None] | None:
+        """
+        Look no more.
+        """
+        super().stopService()
+        self._disarm()
+        return None
+
+    def close(self) -> None:
+        """
+        Heed the signal no longer.  Until then it does nothing rather than end
+        what llmux has still to do.
+        """
+        former, self._former = self._former, None
+        if former is not None:
+            signal.signal(signal.SIGHUP, former)
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._tried)
+
+    def _tried(self) -> None:
+        if not self.running:
+            return
+        try:
+            self.reload()
+        except LLMuxError:
+            # That has been said.
+            pass
+        except Exception:
+            self.log.failure("while reading the configuration again")
+
+    def _arm(self) -> None:
+        self._disarm()
+        if self._watches and self.running:
+            self._timer = self._reactor.callLater(INTERVAL, self._look)
+
+    def _disarm(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        before, self._seen = self._seen, self._stamp()
+        # Twice the same: whoever writes it has come to an end.
+        if self._seen is not None and self._seen == before != self._loaded:
+            self._tried()
+        self._arm()
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        """
+        What changes when the file does.
+        """
+        try:
+            found = os.stat(self._source.path)
+        except (OSError, ValueError):
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

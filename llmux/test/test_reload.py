@@ -1,0 +1,437 @@
+"""
+Tests for L{llmux.reload}, and for what a L{Program} makes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any, cast
+
+from attrs import evolve
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.config import Config, Limits, PolicyConfig
+from llmux.errors import ConfigError, ShuttingDown
+from llmux.interfaces import Changes
+from llmux.reload import INTERVAL, Reloaded, Reloader, differences
+from llmux.service import Multiplexer, Program
+from llmux.tap import Options
+from llmux.test._memory import FakeClient, makeAsked
+from llmux.test.test_service import ServiceTestCase, ThreadedReactor
+from llmux.testing import makeConfig
+from llmux.web.control import Control
+
+
+def logged(test: SynchronousTestCase) -> EventLoggingObserver:
+    """
+    What is logged from here on.
+    """
+    observer = EventLoggingObserver()
+    globalLogPublisher.addObserver(observer)
+    test.addCleanup(globalLogPublisher.removeObserver, observer)
+    return observer
+
+
+class DifferencesTests(SynchronousTestCase):
+    """
+    Tests for L{differences}.
+    """
+
+    def test_nothing(self) -> None:
+        """
+        Where there is no difference, nothing is said.
+        """
+        config = makeConfig("a")
+        found = differences(config, config, makeConfig("a"), Changes())
+        self.assertEqual(found, Reloaded(settings=[], restart=[]))
+        self.assertEqual(str(found), "nothing has changed")
+
+    def test_settings(self) -> None:
+        """
+        Settings that hold now are told from those that count when llmux
+        starts, which are compared with what it was started with.
+        """
+        first = makeConfig("a", port=1)
+        before = evolve(first, port=2)
+        after = evolve(
+            first,
+            on_exit="sleep",
+            policy=PolicyConfig(min_active_secs=3),
+            listen=cast("Any", ("unix:/x",)),
+        )
+        changes = Changes(added=("b",), pending=("a",))
+        found = differences(first, before, after, changes)
+        self.assertEqual(
+            found.document(),
+            {
+                "added": ["b"],
+                "removed": [],
+                "changed": [],
+                "pending": ["a"],
+                "settings": ["policy", "on_exit"],
+                "restart": ["listen"],
+            },
+        )
+        self.assertEqual(
+            str(found),
+            "added: b; pending: a; settings: policy, on_exit; restart: listen",
+        )
+
+
+class FileSource:
+    """
+    A file that holds the name of a model, and anything else if it is wrong.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.reads = 0
+
+    def read(self) -> Config:
+        """
+        See L{llmux.reload.ISource.read}.
+        """
+        self.reads += 1
+        with open(self.path, encoding="ascii") as file:
+            name, *rest = file.read().split()
+        if rest != [] and rest != ["watched"]:
+            raise ConfigError.one("it is wrong", file=self.path)
+        return makeConfig(name, watch=bool(rest))
+
+
+class ReloaderTests(SynchronousTestCase):
+    """
+    Tests for L{Reloader}.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = ThreadedReactor()
+        self.path = self.mktemp()
+        self.write("a watched")
+        self.source = FileSource(self.path)
+        self.followed: list[str] = []
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        self.events = logged(self)
+
+    def write(self, text: str) -> None:
+        """
+        Write the file, as another than it was.
+        """
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write(text)
+        os.utime(self.path, ns=(0, getattr(self, "written", 0)))
+        self.written = getattr(self, "written", 0) + 1
+
+    def reloader(self, watches: bool = False) -> Reloader:
+        """
+        One that runs.
+        """
+
+        def follow(config: Config) -> Reloaded:
+            self.followed.extend(config.models)
+            return Reloaded()
+
+        made = Reloader(self.source, follow, self.reactor, watches)
+        made.startService()
+        self.addCleanup(made.stopService)
+        return made
+
+    def of(self, event: str) -> list[Any]:
+        """
+        What was logged of a kind.
+        """
+        return [one for one in self.events if one.get("event") == event]
+
+    def test_reload(self) -> None:
+        """
+        The file is read, and what is in it holds.
+        """
+        reloader = self.reloader()
+        self.write("b")
+        reloader.reload()
+        self.assertEqual(self.followed, ["b"])
+        self.assertEqual(len(self.of("reloaded")), 1)
+
+    def test_wrong(self) -> None:
+        """
+        What is wrong changes nothing, and is said.
+        """
+        reloader = self.reloader()
+        self.write("b is wrong")
+        with self.assertRaises(ConfigError):
+            reloader.reload()
+        self.assertEqual(self.followed, [])
+        self.assertIn("it is wrong", self.of("reload_failed")[0]["problem"])
+
+    def test_signal(self) -> None:
+        """
+        SIGHUP has it read, in the reactor's thread; a file that is wrong does
+        no harm then, and the next one is read.
+        """
+        self.reloader()
+        for text in ("b", "c is wrong", "d"):
+            self.write(text)
+            os.kill(os.getpid(), signal.SIGHUP)
+            (call,) = self.reactor.called
+            self.reactor.called.clear()
+            call()
+        self.assertEqual(self.followed, ["b", "d"])
+
+    def test_signalWhileStopping(self) -> None:
+        """
+        While llmux stops SIGHUP neither has it read nor ends llmux; then it
+        is what it was before.
+        """
+        former = signal.getsignal(signal.SIGHUP)
+        reloader = self.reloader()
+        reloader.stopService()
+        os.kill(os.getpid(), signal.SIGHUP)
+        (call,) = self.reactor.called
+        call()
+        self.assertEqual(self.source.reads, 0)
+        reloader.close()
+        self.assertIs(signal.getsignal(signal.SIGHUP), former)
+
+    def test_watched(self) -> None:
+        """
+        If that is configured, it is read when it has changed, once, and not
+        before whoever writes it has come to an end.
+        """
+        self.reloader(watches=True)
+        self.reactor.pump([INTERVAL] * 3)
+        self.assertEqual(self.source.reads, 0)
+        self.write("b watched")
+        self.reactor.advance(INTERVAL)
+        self.write("c watched")
+        self.reactor.advance(INTERVAL)
+        self.assertEqual(self.source.reads, 0)
+        self.reactor.pump([INTERVAL] * 3)
+        self.assertEqual(self.followed, ["c"])
+        self.assertEqual(self.source.reads, 1)
+
+    def test_watchedWrong(self) -> None:
+        """
+        A file that is wrong is complained of once; one that is away for a
+        moment, as editors have it, not at all.
+        """
+        self.reloader(watches=True)
+        self.write("b is wrong")
+        self.reactor.pump([INTERVAL] * 4)
+        self.assertEqual(len(self.of("reload_failed")), 1)
+        os.remove(self.path)
+        self.reactor.pump([INTERVAL] * 4)
+        self.write("c watched")
+        self.reactor.pump([INTERVAL] * 4)
+        self.assertEqual(len(self.of("reload_failed")), 1)
+        self.assertEqual(self.followed, ["c"])
+
+    def test_watchedNoMore(self) -> None:
+        """
+        Whether it is watched is itself something that changes.
+        """
+        reloader = self.reloader(watches=True)
+        self.write("b")
+        self.reactor.pump([INTERVAL] * 2)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.write("c watched")
+        reloader.reload()
+        self.write("d watched")
+        self.reactor.pump([INTERVAL] * 2)
+        self.assertEqual(self.followed, ["b", "c", "d"])
+        reloader.stopService()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class MultiplexerTests(ServiceTestCase):
+    """
+    Tests for L{Multiplexer.reconfigure}.
+    """
+
+    def controlOf(self, multiplexer: Multiplexer) -> Control:
+        """
+        The routes of operators.
+        """
+        control = multiplexer.resource._control
+        assert control is not None
+        return control
+
+    def test_everybody(self) -> None:
+        """
+        All who go by the configuration go by the new one: names of models,
+        keys, limits, metrics, the status.
+        """
+        multiplexer = self.multiplexer()
+        multiplexer.startService()
+        found = multiplexer.reconfigure(
+            makeConfig(
+                "b",
+                models={"c": {"aliases": ["see"]}},
+                limits=Limits(body_mb=1),
+            )
+        )
+        self.assertEqual((found.added, found.removed), (("c",), ("a",)))
+        self.assertEqual(found.settings, ["limits"])
+        context = multiplexer.resource.context
+        self.assertEqual(context.config.limits.body_mb, 1)
+        self.assertIsNone(context.config.modelNamed("a"))
+        self.assertIsNotNone(context.config.modelNamed("see"))
+        self.assertIn('model="c"', multiplexer.metrics.render()[0].decode())
+        client = FakeClient()
+        self.controlOf(multiplexer).serve(
+            client, makeAsked(b"", b"/llmux/status", b"GET", {})
+        )
+        document = json.loads(client.said[1])
+        self.assertEqual([one["id"] for one in document["models"]], ["b", "c"])
+
+    def test_policy(self) -> None:
+        """
+        A policy that is not there changes nothing; one that was given by the
+        program stays.
+        """
+        own = Multiplexer(makeConfig("a"), self.reactor, hooks=self.hooks)
+        with self.assertRaises(ConfigError):
+            own.reconfigure(makeConfig("b", policy=PolicyConfig(name="none")))
+        self.assertIsNotNone(own.resource.context.config.modelNamed("a"))
+        own.reconfigure(makeConfig("a", policy=PolicyConfig(name="cost-aware")))
+        given = self.multiplexer()
+        given.reconfigure(makeConfig("a", policy=PolicyConfig(name="none")))
+
+    def test_leaving(self) -> None:
+        """
+        A model that is leaving is still there for operators, and for nobody
+        else.
+        """
+        multiplexer = self.multiplexer()
+        self.hooks.awake.add("a")
+        multiplexer.startService()
+        token = self.successResultOf(multiplexer.switcher.acquire("a"))
+        multiplexer.reconfigure(makeConfig("b"))
+        control = self.controlOf(multiplexer)
+        document: Any = json.loads(json.dumps(control._status.document()))
+        self.assertEqual(
+            [(one["id"], one["removed"]) for one in document["models"]],
+            [("b", False), ("a", True)],
+        )
+        self.assertEqual(control._named("a"), "a")
+        token.release()
+        self.hooks.finish("a")
+        self.assertEqual(list(control.config.models), ["b"])
+
+    def test_stopping(self) -> None:
+        """
+        Nothing changes any more while it stops.
+        """
+        multiplexer = self.multiplexer()
+        multiplexer.startService()
+        multiplexer.stopService()
+        with self.assertRaises(ShuttingDown):
+            multiplexer.reconfigure(makeConfig("a"))
+
+
+class ProgramTests(ServiceTestCase):
+    """
+    L{Program} with a file.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = f"{self.mktemp()}.yaml"
+        self.write({})
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+
+    def write(self, more: dict[str, Any]) -> None:
+        """
+        Write the configuration.
+        """
+        hooks = {"port": 8001, "wake": "true", "sleep": "true", "alive": "false"}
+        text = json.dumps({"models": {"a": hooks}, **more})
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write(text)
+
+    def program(self, *arguments: str) -> Program:
+        """
+        What C{llmux} runs.
+        """
+        options = Options()
+        options.parseOptions(["--config", self.path, *arguments])
+        return Program(options.configuration, self.reactor, source=options.source)
+
+    def reload(self, program: Program) -> tuple[int, Any]:
+        """
+        Have an operator ask for it.
+
+        @return: the status and the body.
+        """
+        client = FakeClient()
+        control = program.multiplexer.resource._control
+        assert control is not None
+        control.serve(client, makeAsked(b"", b"/llmux/reload", b"POST", {}))
+        return client.said[0][0], json.loads(client.said[1])
+
+    def test_reload(self) -> None:
+        """
+        What has changed is told; the command line goes before the file then,
+        too.
+        """
+        program = self.program("--port", "4001")
+        self.write({"port": 4002, "limits": {"body_mb": 1}, "on_exit": "sleep"})
+        status, told = self.reload(program)
+        self.assertEqual((status, told["restart"]), (200, []))
+        self.assertEqual(told["settings"], ["limits", "on_exit"])
+        self.assertEqual(program.multiplexer.config.on_exit, "sleep")
+        self.assertEqual(program._site.bodyLimit, 1024**2)
+
+    def test_restart(self) -> None:
+        """
+        What needs a restart is told.
+        """
+        program = self.program()
+        self.write({"port": 4002})
+        self.assertEqual(self.reload(program)[1]["restart"], ["port"])
+        self.write({})
+        self.assertEqual(self.reload(program)[1]["restart"], [])
+
+    def test_wrong(self) -> None:
+        """
+        All that is wrong is told, with its line, and nothing has changed.
+        """
+        program = self.program()
+        self.write({"prot": 4002, "limits": {"body_mb": -1}})
+        status, told = self.reload(program)
+        self.assertEqual((status, told["error"]["code"]), (400, "invalid_config"))
+        self.assertIn(f"{self.path}:1: prot: unknown key", told["error"]["message"])
+        self.assertIn("limits.body_mb", told["error"]["message"])
+        self.assertEqual(program.multiplexer.config.limits, Limits())
+
+    def test_noFile(self) -> None:
+        """
+        Where there is no file there is nothing to be read again.
+        """
+        program = Program(makeConfig("a"), self.reactor)
+        status, told = self.reload(program)
+        self.assertEqual((status, told["error"]["code"]), (409, "conflict"))
+
+    def test_keys(self) -> None:
+        """
+        Keys hold at once; that llmux can be reached without any is warned of
+        when it comes to be so.
+        """
+        self.write({"host": "0.0.0.0", "api_keys": ["a-key-of-some-length"]})
+        events = logged(self)
+        program = self.program()
+        for listening in program._listening:
+            listening.startService()
+
+        def warnings() -> int:
+            return sum(one.get("event") == "open_to_others" for one in events)
+
+        self.assertEqual(warnings(), 0)
+        self.write({"host": "0.0.0.0"})
+        self.assertEqual(self.reload(program)[1]["settings"], ["api_keys"])
+        self.assertEqual(warnings(), 1)
+        access = program.multiplexer.resource.context.access
+        access.admit(makeAsked(), FakeClient())
