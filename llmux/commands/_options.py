@@ -43,6 +43,11 @@ class CommandOptions(usage.Options):
 
     examples: Sequence[tuple[str, str]] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Some are taken from docstrings, line breaks and all.
+        self.docs = {name: " ".join(text.split()) for name, text in self.docs.items()}
+
     def opt_version(self) -> None:
         """
         Print the version of llmux, and exit.

@@ -66,6 +66,9 @@ def _operator(summary: str, name: str) -> Command:
 
 #: By name, in the order in which they are listed.
 COMMANDS = {
+    "init": Command(
+        "Write a configuration to begin with.", "llmux.commands.init", "InitOptions"
+    ),
     "check": Command(
         "Say what is wrong with a configuration.", "llmux.cli_check", "CheckOptions"
     ),
