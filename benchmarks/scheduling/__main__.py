@@ -14,15 +14,26 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from math import exp, log
 from multiprocessing import Pool
 from random import Random
-from time import process_time
+from time import monotonic, process_time
 from typing import Any
 
 from benchmarks.scheduling.best import leastWait
 from benchmarks.scheduling.costs import decisionSeconds, switchSeconds
-from benchmarks.scheduling.grid import MIXED, ONE, TWO, Machine, Outcome, cells, outcome
+from benchmarks.scheduling.grid import (
+    MIXED,
+    ONE,
+    RIVALS,
+    TWO,
+    Cell,
+    Machine,
+    Outcome,
+    cells,
+    outcome,
+)
 from benchmarks.scheduling.sets import SETS, Set, evenly, names, profiles, zipf
 from benchmarks.scheduling.trial import POLICIES, run
 from llmux.simulate import Arrival
@@ -37,8 +48,12 @@ class Findings:
     Figures, and whether they are what they must be.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, judges: bool = True) -> None:
+        """
+        @param judges: whether so much is tried that the figures say something.
+        """
         self.rows: list[dict[str, Any]] = []
+        self._judges = judges
 
     def add(self, what: str, value: float, wanted: str, good: bool) -> None:
         """
@@ -47,7 +62,7 @@ class Findings:
         self.rows.append(
             {"what": what, "value": round(value, 4), "wanted": wanted, "good": good}
         )
-        verdict = "ok  " if good else "MISS"
+        verdict = "    " if not self._judges else "ok  " if good else "MISS"
         print(f"{verdict} {what}: {value:.4g} (wanted: {wanted})", flush=True)
 
 
@@ -122,6 +137,10 @@ def tryProfiles(found: Findings, seed: int, smoke: bool) -> None:
         )
 
 
+#: What has been found out about the grid on one place, by its cell.
+_onOne: dict[tuple[int, float, float, int, tuple[int, ...]], Outcome] = {}
+
+
 def tryGrid(machine: Machine) -> Callable[[Findings, int, bool], None]:
     """
     The grid on one machine.
@@ -129,36 +148,40 @@ def tryGrid(machine: Machine) -> Callable[[Findings, int, bool], None]:
 
     def tried(found: Findings, seed: int, smoke: bool) -> None:
         todo = cells(machine, smoke, (2 * seed - 1, 2 * seed))
+        known = [_onOne.get(_key(cell)) for cell in todo]
         if smoke:
-            outcomes = [outcome(cell) for cell in todo]
+            outcomes = list(map(outcome, todo, known))
         else:
             with Pool(os.cpu_count()) as pool:
-                outcomes = pool.map(outcome, todo, 1)
+                outcomes = pool.starmap(outcome, zip(todo, known, strict=True), 1)
+        if machine is ONE:
+            _onOne.update((_key(one.cell), one) for one in outcomes)
         _printGrid(outcomes)
-        least = 1.3 if machine is ONE else 1.0
-        for rival, wanted in (("first-foreign", least), ("exhaust", 1.0)):
-            ratio = mean(
-                one.goodput["cost-aware"] / one.goodput[rival] for one in outcomes
-            )
+        ours = [policy for policy in outcomes[0].goodput if policy not in RIVALS]
+        for policy, (rival, wanted) in product(
+            ours, (("first-foreign", 1.3), ("exhaust", 1.0))
+        ):
+            ratio = mean(one.goodput[policy] / one.goodput[rival] for one in outcomes)
+            aim = ", aim 1.6" if wanted > 1 else ""
             found.add(
-                f"{machine.name}: goodput by that of {rival}",
+                f"{machine.name}: goodput of {policy} by that of {rival}",
                 ratio,
-                f"at least {wanted:g}",
+                f"at least {wanted:g}{aim}",
                 ratio >= wanted,
             )
-        for what, most in (("mean", 0.80), ("p99", 0.95)):
+        for policy, (what, most) in product(ours, (("mean", 0.80), ("p99", 0.95))):
             ratio = mean(
-                ours / theirs
+                mine / theirs
                 for one in outcomes
-                for ours, theirs in zip(
-                    getattr(one, what)["cost-aware"],
+                for mine, theirs in zip(
+                    getattr(one, what)[policy],
                     getattr(one, what)["first-foreign"],
                     strict=True,
                 )
                 if theirs > 0
             )
             found.add(
-                f"{machine.name}: {what} wait by that of first-foreign",
+                f"{machine.name}: {what} wait of {policy} by that of first-foreign",
                 ratio,
                 f"at most {most:g}",
                 ratio <= most,
@@ -169,11 +192,16 @@ def tryGrid(machine: Machine) -> Callable[[Findings, int, bool], None]:
     return tried
 
 
+def _key(cell: Cell) -> tuple[int, float, float, int, tuple[int, ...]]:
+    return cell.models, cell.cost, cell.cv, cell.count, cell.seeds
+
+
 def _printGrid(outcomes: Sequence[Outcome]) -> None:
+    policies = list(outcomes[0].goodput)
     rows = [
         [
             "models, cost, cv",
-            *(f"goodput {policy}" for policy in POLICIES),
+            *(f"goodput {policy}" for policy in policies),
             "mean / first-foreign",
             "p99 / first-foreign",
         ]
@@ -191,7 +219,7 @@ def _printGrid(outcomes: Sequence[Outcome]) -> None:
         cell = one.cell
         rows.append(
             [f"{cell.models}, {cell.cost:g} s, {cell.cv:g}"]
-            + [f"{one.goodput[policy]:.3f}" for policy in POLICIES]
+            + [f"{one.goodput[policy]:.3f}" for policy in policies]
             + [f"{ratio:.2f}" for ratio in ratios]
         )
     print(table(rows), flush=True)
@@ -203,7 +231,7 @@ def tryBest(found: Findings, seed: int, smoke: bool) -> None:
     """
     random = Random(f"best/{seed}")
     sums = dict.fromkeys(POLICIES, 0.0)
-    best = 0.0
+    best = before = 0.0
     for number in range(12 if smoke else 270):
         models = names(2 + number % 2)
         cost = (5.0, 15.0, 40.0)[number // 2 % 3]
@@ -213,6 +241,7 @@ def tryBest(found: Findings, seed: int, smoke: bool) -> None:
         traffic = Set("small", trace, evenly(models, cost), 60 + 4 * cost)
         least = leastWait(trace, cost)
         best += least
+        before += leastWait(trace, cost, beforehand=True)
         for policy in POLICIES:
             sums[policy] += run(traffic, policy).waits.mean
     others = ", ".join(
@@ -226,6 +255,10 @@ def tryBest(found: Findings, seed: int, smoke: bool) -> None:
         ratio,
         "at most 1.3, aim 1.15",
         ratio <= 1.3,
+    )
+    print(
+        "     (if models may be woken before they are asked for, which takes a "
+        f"look ahead, the best possible is {before / best:.2f} of that)"
     )
 
 
@@ -269,17 +302,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--json", metavar="FILE", help="write the figures there")
     options = parser.parse_args(arguments)
-    found = Findings()
+    found = Findings(not options.smoke)
+    started = monotonic()
     for part in options.only:
         print(f"\n== {part}", flush=True)
+        began = monotonic()
         PARTS[part](found, options.seed, options.smoke)
+        print(f"     ({monotonic() - began:.0f} s)", flush=True)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(found.rows, file, indent=2)
+    took = f"in {monotonic() - started:.0f} s"
+    if options.smoke:
+        print(f"\n{len(found.rows)} figures, {took}; so little judges none of them")
+        return 0
     bad = [row for row in found.rows if not row["good"]]
-    print(f"\n{len(found.rows) - len(bad)} of {len(found.rows)} figures reached")
-    # So little of the grid says nothing about its means.
-    return 0 if options.smoke or not bad else 1
+    print(
+        f"\n{len(found.rows) - len(bad)} of {len(found.rows)} figures reached, {took}"
+    )
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -12,19 +12,20 @@ from itertools import combinations
 from llmux.simulate import Arrival
 
 
-def leastWait(trace: Sequence[Arrival], cost: float) -> float:
+def leastWait(trace: Sequence[Arrival], cost: float, beforehand: bool = False) -> float:
     """
     The least mean wait of any schedule on one place, found by looking at all
     of them.
 
     Who makes the schedule knows when each request will come and how long it
     takes, may stay with a model to wait for one, and may keep one waiting
-    though its model is awake, so that the drain ends sooner.  Like llmux it
-    wakes no model that nobody waits for.  No more run at once than the server
-    takes at full speed.
+    though its model is awake, so that the drain ends sooner.  No more run at
+    once than the server takes at full speed.
 
     @param trace: ten requests or so.
     @param cost: what a switch takes, in seconds; so does the first wake.
+    @param beforehand: whether models may be woken for requests that are still
+        to come.  Like llmux it otherwise wakes none that nobody waits for.
     @return: seconds.
     """
     requests = tuple(trace)
@@ -43,6 +44,8 @@ def leastWait(trace: Sequence[Arrival], cost: float) -> float:
             mine = [index for index in left if requests[index].model == model]
             if model == awake:
                 ready = now
+            elif beforehand:
+                ready = now + cost
             else:
                 # Not before somebody waits for it.
                 ready = max(now, min(requests[index].at for index in mine)) + cost
