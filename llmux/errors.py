@@ -73,6 +73,12 @@ class ConfigError(LLMuxError):
         return cls(found)
 
 
+class CannotStart(LLMuxError):
+    """
+    Something that is needed from the start is not to be had.
+    """
+
+
 @frozen
 class UnknownModel(LLMuxError):
     """

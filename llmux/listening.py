@@ -17,14 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.config import Config
-from llmux.errors import ConfigError, LLMuxError
+from llmux.errors import CannotStart, ConfigError
 from llmux.web._access import isLoopback
 from llmux.web.site import ProxySite
 
 __all__ = ["CannotListen", "Listening", "endpointOf", "isLocal"]
 
 
-class CannotListen(LLMuxError):
+class CannotListen(CannotStart):
     """
     An address cannot be listened on.
     """

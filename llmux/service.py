@@ -18,10 +18,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from llmux.config import Config
-from llmux.errors import ConfigError
+from llmux.errors import CannotStart, ConfigError
 from llmux.hooks import HookOutput, ShellHooks
 from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
-from llmux.listening import CannotListen, Listening, endpointOf
+from llmux.listening import Listening, endpointOf
+from llmux.observe.access import accessLogs
+from llmux.observe.account import Accounts
 from llmux.observe.log import EventLog
 from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
@@ -110,6 +112,7 @@ class Multiplexer(Service):
         self.metrics = Metrics(
             config.models, self.switcher.costs, self.switcher.snapshot
         )
+        self._accessLogs = accessLogs(config, reactor)
         self._backends = Backends(config, reactor)
         self._status = status = Status(config, self.switcher.snapshot, reactor)
         timeline = Timeline(self.switcher.snapshot, reactor)
@@ -128,7 +131,13 @@ class Multiplexer(Service):
         ):
             self.switcher.addObserver(observer)
         self.resource = ProxyResource(
-            Context(config, self.switcher, self._backends, reactor, self.metrics),
+            Context(
+                config,
+                self.switcher,
+                self._backends,
+                reactor,
+                Accounts.of(self.metrics, *self._accessLogs),
+            ),
             self._renderMetrics,
             prefix,
             int(reactor.seconds()),
@@ -184,8 +193,12 @@ class Multiplexer(Service):
     def startService(self) -> None:
         """
         Find out what is awake, and begin.
+
+        @raise CannotStart: there can be no C{access_log}.
         """
         super().startService()
+        for accessLog in self._accessLogs:
+            accessLog.start()
         self.switcher.start().addErrback(
             lambda why: self.log.failure("while starting", why)
         )
@@ -224,6 +237,8 @@ class Multiplexer(Service):
             self._lane.close()
         self._control.close()
         self._backends.close()
+        for accessLog in self._accessLogs:
+            accessLog.stop()
         if self._shell is not None:
             self._shell.closePipes()
 
@@ -325,7 +340,7 @@ class TwistProgram(Program):
         """
         try:
             super().startService()
-        except CannotListen as error:
+        except CannotStart as error:
             # Logging has not begun.
             sys.stderr.write(f"{error}\n")
             raise SystemExit(UNAVAILABLE) from None

@@ -716,6 +716,16 @@ class Config:
             choices=("on", "off"),
         ),
     )
+    access_log: str = field(
+        default="off",
+        metadata=key(
+            "Where a line for each request to a model is written, when it is over: "
+            "``log`` for the log, as ``request_finished``, or a file, which gets "
+            "JSON. Paths are those from the folder of this file. A file may be moved "
+            "away while llmux runs.",
+            "/var/log/llmux/access.log",
+        ),
+    )
     folder: str = "."
     _names: Mapping[str, str] = field(
         default=Factory(_canonical, takes_self=True),

@@ -6,7 +6,7 @@ What there is to say of one request when it is over.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from zope.interface import Interface, implementer
 
@@ -128,8 +128,18 @@ class Accounts:
     Tells any number of others.
     """
 
-    def __init__(self, *others: IAccountant) -> None:
+    def __init__(self, *others: Any) -> None:
+        """
+        @param others: provide L{IAccountant}.
+        """
         self._others = others
+
+    @classmethod
+    def of(cls, *others: Any) -> Any:
+        """
+        @return: what tells them all, which is the only one if there is one.
+        """
+        return others[0] if len(others) == 1 else cls(*others)
 
     def requestFinished(self, account: Account) -> None:
         """

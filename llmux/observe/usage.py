@@ -21,25 +21,52 @@ KEPT = 4096
 # The border between two chunks, if what is looked at is framed.
 _border = re.compile(rb"\r\n[0-9a-fA-F]{1,8}\r\n")
 
-_count = re.compile(
-    rb'"((?:prompt|completion|(?:cache_creation_|cache_read_)?input|output)_tokens'
-    rb'|prompt_n|cache_n|predicted_n|prompt_eval_count|eval_count)"\s*:\s*(\d{1,12})\b'
-).findall
 
-#: OpenAI and Anthropic; llama.cpp, which says it unasked; Ollama.
-_MARKS = (b'"usage"', b'"timings"', b'"eval_count"')
+class _Kind(NamedTuple):
+    """
+    One way of saying it.
 
-#: What adds up to the prompt: Anthropic and llama.cpp leave out what was cached.
-_PROMPT = (
-    b"prompt_tokens",
-    b"input_tokens",
-    b"cache_creation_input_tokens",
-    b"cache_read_input_tokens",
-    b"prompt_n",
-    b"cache_n",
-    b"prompt_eval_count",
+    @ivar mark: the key by which it is found.
+    @ivar before: how much before that the counts may stand, in bytes.
+    @ivar prompt: what adds up to the prompt: some leave out what was cached.
+    @ivar completion: what was written.
+    """
+
+    mark: bytes
+    before: int
+    prompt: frozenset[bytes]
+    completion: frozenset[bytes]
+
+
+def _kind(mark: bytes, before: int, prompt: bytes, completion: bytes) -> _Kind:
+    return _Kind(
+        b'"%b"' % mark,
+        before,
+        frozenset(prompt.split()),
+        frozenset(completion.split()),
+    )
+
+
+#: How much behind a mark is looked at, in bytes.
+_BEHIND = 512
+
+_counts = re.compile(rb'"([a-z_]+)"\s*:\s*(\d{1,12})\b').findall
+
+
+_KINDS = (
+    # OpenAI's and Anthropic's.
+    _kind(
+        b"usage",
+        0,
+        b"prompt_tokens input_tokens cache_creation_input_tokens "
+        b"cache_read_input_tokens",
+        b"completion_tokens output_tokens",
+    ),
+    # llama.cpp's, which says it unasked.
+    _kind(b"timings", 0, b"prompt_n cache_n", b"predicted_n"),
+    # Ollama's.
+    _kind(b"eval_count", 256, b"prompt_eval_count", b"eval_count"),
 )
-_COMPLETION = (b"completion_tokens", b"output_tokens", b"predicted_n", b"eval_count")
 
 
 class Usage(NamedTuple):
@@ -63,32 +90,30 @@ def usageIn(first: bytes, last: Iterable[bytes]) -> Usage:
     @param last: how it ended, in parts.
     """
     end = b"".join(last)
-    for mark in _MARKS:
-        if mark in end:
-            break
-    else:
-        return _NOTHING
-    prompt, completion = _tokens(_border.sub(b"", end))
-    if prompt is None and completion is not None and b"message_start" in first:
-        prompt, _ = _tokens(_border.sub(b"", first))
-    return Usage(prompt, completion)
+    usage = _tokens(end)
+    if usage.prompt is None and usage.completion and b"message_start" in first:
+        return Usage(_tokens(first).prompt, usage.completion)
+    return usage
 
 
 def _tokens(text: bytes) -> Usage:
-    # The last that says something: it may be null, or count up, before.
-    for mark in _MARKS:
-        before = len(text)
-        while (place := text.rfind(mark, 0, before)) >= 0:
-            start = place if mark != b'"eval_count"' else max(0, place - 256)
-            counts: dict[bytes, int] = {}
-            for name, count in _count(text, start, before + 256):
-                counts.setdefault(name, int(count))
-            prompt = [counts[name] for name in _PROMPT if name in counts]
-            completion = [counts[name] for name in _COMPLETION if name in counts]
-            if prompt or completion:
-                return Usage(
-                    sum(prompt) if prompt else None,
-                    completion[0] if completion else None,
-                )
-            before = place
+    if b"\r\n" in text:
+        text = _border.sub(b"", text)
+    for kind in _KINDS:
+        end = len(text)
+        # The last that says something: it may be null, or count up, before.
+        while (end := text.rfind(kind.mark, 0, end)) >= 0:
+            prompt = completion = None
+            seen = set()
+            for name, count in _counts(text, max(0, end - kind.before), end + _BEHIND):
+                if name in seen:
+                    continue
+                if name in kind.prompt:
+                    prompt = (prompt or 0) + int(count)
+                    seen.add(name)
+                elif name in kind.completion:
+                    completion = int(count)
+                    seen.add(name)
+            if seen:
+                return Usage(prompt, completion)
     return _NOTHING

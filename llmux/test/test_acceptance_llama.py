@@ -5,6 +5,7 @@ by real hooks, and models of random numbers.
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
@@ -95,6 +96,32 @@ class LlamaTests(ProcessTestCase):
         What does not change from answer to answer.
         """
         return {name: answer[name] for name in ("choices", "model", "object")}
+
+    def test_requestsLogged(self, lane: str = "on") -> None:
+        """
+        The line for each request says how many tokens the server counted, for
+        answers in one piece and for streams whose client has not asked for it.
+        """
+        service = self.serving(access_log="access.log", lane=lane)
+        self.assertEqual(service.chat("one", max_tokens=5).status, 200)
+        stream = service.stream("one", max_tokens=7)
+        self.assertEqual(stream.rest()[-1], "[DONE]")
+        stream.close()
+        service.stop()
+        with (self.folder / "access.log").open() as log:
+            first, second = (json.loads(line) for line in log)
+        self.assertEqual((first["stream"], second["stream"]), (False, True))
+        self.assertEqual(first["completion_tokens"], 5)
+        self.assertEqual(second["completion_tokens"], 7)
+        self.assertEqual(first["prompt_tokens"], second["prompt_tokens"])
+        self.assertGreater(first["prompt_tokens"], 0)
+        self.assertGreater(first["queue_secs"], 0)
+
+    def test_requestsLoggedWithoutLane(self) -> None:
+        """
+        So it does for requests that take the usual way.
+        """
+        self.test_requestsLogged("off")
 
     def test_whoSpeaks(self) -> None:
         """

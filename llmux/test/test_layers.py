@@ -61,7 +61,7 @@ ALONE = {
     "config": {"errors"},
     "policies": {"interfaces", "switching.placement"},
     "hooks": {"config", "errors", "interfaces"},
-    "observe": {"_version", "config", "interfaces"},
+    "observe": {"_version", "config", "errors", "interfaces"},
     "testing": {"config", "errors", "interfaces"},
     # Talks to llmux from outside.
     "commands": {"_version", "checks", "config", "errors", "tap"},

@@ -62,6 +62,14 @@ ENDS = {
         ),
         Usage(5, 7),
     ),
+    "llama.cpp, asked": (
+        (
+            b'data: {"usage":{"completion_tokens":7,"prompt_tokens":5},'
+            b'"timings":{"cache_n":0,"prompt_n":5,"predicted_n":7}}\n\n'
+            b"data: [DONE]\n\n"
+        ),
+        Usage(5, 7),
+    ),
     "Ollama": (
         b'"done":true,"prompt_eval_count":5,"eval_count":7,"eval_duration":1}\n',
         Usage(5, 7),

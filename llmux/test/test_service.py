@@ -329,6 +329,17 @@ class TwistProgramTests(ProgramTestCase):
         self.assertEqual(error.code, 69)
         self.assertEqual(len(err.getvalue().splitlines()), 1)
 
+    def test_noAccessLog(self) -> None:
+        """
+        So is a file for requests that cannot be opened.
+        """
+        err = io.StringIO()
+        self.patch(sys, "stderr", err)
+        program = self.program(makeConfig(access_log="/dev/null/requests.log"))
+        error = self.assertRaises(SystemExit, program.startService)
+        self.assertEqual(error.code, 69)
+        self.assertIn("access_log: cannot open", err.getvalue())
+
 
 class AddressTests(SynchronousTestCase):
     """
