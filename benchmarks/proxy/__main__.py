@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.proxy import _llmux, _measures, _nginx
+from benchmarks.proxy import _large, _llmux, _measures, _nginx, _start
 from benchmarks.proxy._children import Children, Trouble, freePort, listens
 from benchmarks.proxy._cpu import residentBytes
 from benchmarks.proxy._limits import raiseFileLimit
@@ -37,7 +37,10 @@ one at --source-port. Example: --backend-port 18100 --source-port 18101
 --also swap=http://127.0.0.1:8080,4711
 """
 
-GROUPS = ("small", "first", "streams", "wake")
+GROUPS = ("small", "first", "streams", "wake", "large", "start", "many")
+
+#: How many streams are many.
+MANY = 10_000
 
 
 def other(text: str) -> tuple[str, str, int]:
@@ -134,7 +137,7 @@ def startAll(options: argparse.Namespace, children: Children) -> list[Proxy]:
     """
     # Two for each stream and a few; not more, because nginx makes room for
     # all of them at once.
-    files = min(raiseFileLimit(), 2 * max(options.streams) + 1000)
+    files = min(raiseFileLimit(), 2 * options.most_streams + 1000)
     small = options.backend_port or freePort()
     stream = options.source_port or freePort()
     for program in ("nginx", "wrk"):
@@ -142,6 +145,7 @@ def startAll(options: argparse.Namespace, children: Children) -> list[Proxy]:
     for port in (small, stream):
         if listens(port):
             raise Trouble(f"something listens on port {port} already")
+    _large.makeFile(children.folder, options.megabytes)
     _nginx.startBackend(children, small, files)
     source = [sys.executable, "-m", "benchmarks.proxy._source", str(stream)]
     children.start("source", [*source, str(options.rate), str(options.most)])
@@ -179,6 +183,8 @@ def steps(
         for number in plan.streams:
             step = partial(_measures.streams, plan=plan, number=number)
             yield f"{number} streams", step
+    if "large" in options.only:
+        yield "large bodies", partial(_large.large, megabytes=options.megabytes)
 
 
 def run(options: argparse.Namespace, children: Children) -> Results:
@@ -186,6 +192,14 @@ def run(options: argparse.Namespace, children: Children) -> Results:
     All rounds.
     """
     results = Results()
+    options.megabytes = 4 if options.smoke else 100
+    options.most_streams = max(options.streams)
+    if options.smoke:
+        options.only = tuple(set(options.only) - {"many"})
+    if "many" in options.only:
+        options.most_streams = max(MANY, options.most_streams)
+        if raiseFileLimit() < MANY + 1000:
+            raise Trouble(f"{MANY} streams need that many open files: ulimit -n")
     plan = Plan(
         children.folder,
         seconds=options.seconds,
@@ -214,6 +228,16 @@ def run(options: argparse.Namespace, children: Children) -> Results:
                 say(f"round {number + 1}: a sleeping model")
                 for measure, value in _measures.wake(proxy, plan):
                     results.add(measure, proxy.name, number, value)
+        if "start" in options.only and not options.without_llmux:
+            say(f"round {number + 1}: a start")
+            for measure, value in _start.start(children.folder):
+                results.add(measure, "llmux", number, value)
+    if "many" in options.only:
+        # Once: it takes a while, and is about memory.
+        for proxy in proxies:
+            say(f"{MANY} streams: {proxy.name}")
+            for measure, value in _measures.streams(proxy, plan, MANY):
+                results.add(measure, proxy.name, 0, value)
     say("")
     return results
 

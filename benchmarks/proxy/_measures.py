@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from benchmarks.proxy._children import Trouble
 from benchmarks.proxy._cpu import cpuSeconds, residentBytes
 from benchmarks.proxy._report import Against, Measure, percentile
 from benchmarks.proxy._small import BODY, Client, burst
@@ -128,6 +129,9 @@ def first(proxy: Proxy, plan: Plan) -> Figures:
 #: How many times nginx's cost of a chunk llmux may cost, by streams.
 CHUNK_MUST = {100: 2.5, 400: 2.0, 1500: 1.8}
 
+#: How many megabytes may be resident, by streams.
+RESIDENT_MUST = {1500: 120.0, 10000: 600.0}
+
 
 def streams(proxy: Proxy, plan: Plan, number: int) -> Figures:
     """
@@ -141,9 +145,12 @@ def streams(proxy: Proxy, plan: Plan, number: int) -> Figures:
         window = client.measure(plan.seconds)
         used = proxy.cpu() - before
         resident = proxy.resident()
+        silent = client.silent(30)
     finally:
         client.close()
     whenQuiet(proxy.cpu)
+    if silent:
+        raise Trouble(f"{proxy.url}: nothing came on {silent} of {number} streams")
     at = f"{number:,} streams"
     yield (
         Measure(
@@ -172,7 +179,12 @@ def streams(proxy: Proxy, plan: Plan, number: int) -> Figures:
                 percentile(values, part) * 1000,
             )
     yield (
-        Measure(f"resident_mb_{number}", f"resident, {at}, MB"),
+        Measure(
+            f"resident_mb_{number}",
+            f"resident, {at}, MB",
+            must=RESIDENT_MUST.get(number),
+            itself=True,
+        ),
         resident / MB,
     )
     if number == max(plan.streams):

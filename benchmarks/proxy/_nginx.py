@@ -43,6 +43,7 @@ BACKEND = """
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         default_type application/json;
+        location = /large {{ alias {folder}/large; }}
         location / {{ return 200 '{answer}'; }}
     }}
 """
@@ -98,7 +99,7 @@ def startBackend(children: Children, port: int, files: int) -> int:
 
     @return: its process.
     """
-    rest = BACKEND.format(port=port, answer=ANSWER)
+    rest = BACKEND.format(port=port, answer=ANSWER, folder=children.folder)
     return _start(children, "backend", port, files, "off", rest)
 
 

@@ -38,6 +38,7 @@ class Measure:
     @ivar must: how large that comparison (or the figure itself, if there is
         none) may be for llmux.
     @ivar least: whether C{must} is a lower bound.
+    @ivar itself: whether C{must} is about the figure itself all the same.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Measure:
     against: Against = Against.RATIO
     must: float | None = None
     least: bool = False
+    itself: bool = False
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -114,7 +116,8 @@ class Results:
         """
         What C{must} is about.
         """
-        if self.measures[key].against is Against.NOTHING:
+        measure = self.measures[key]
+        if measure.itself or measure.against is Against.NOTHING:
             return self.figure(key, proxy)
         return self.compared(key, proxy)
 
@@ -187,7 +190,8 @@ def _bound(measure: Measure) -> str:
     if measure.must is None:
         return ""
     sign = ">=" if measure.least else "<="
-    unit = "x" if measure.against is Against.RATIO else ""
+    isRatio = measure.against is Against.RATIO and not measure.itself
+    unit = "x" if isRatio else ""
     return f"{sign} {measure.must:g}{unit}"
 
 

@@ -59,6 +59,7 @@ class Streams:
     _sockets: dict[int, socket.socket] = field(factory=dict)
     _asked: dict[int, float] = field(factory=dict)
     _sampled: set[int] = field(factory=set)
+    _heard: set[int] = field(factory=set)
     _epoll: select.epoll = field(factory=select.epoll)
 
     def open(self, number: int, seconds: float = 60.0) -> None:
@@ -100,6 +101,17 @@ class Streams:
         window.seconds = time.monotonic() - start
         return window
 
+    def silent(self, seconds: float) -> int:
+        """
+        Wait until an event has come on each stream.
+
+        @return: on how many none has.
+        """
+        end = time.monotonic() + seconds
+        while len(self._heard) < len(self._sockets) and time.monotonic() < end:
+            self._poll(None, 0.1)
+        return len(self._sockets) - len(self._heard)
+
     def _poll(self, window: Window | None, seconds: float) -> None:
         for descriptor, _ in self._epoll.poll(seconds, 1024):
             try:
@@ -110,6 +122,8 @@ class Streams:
                 raise Trouble("a stream ended before its time")
             if descriptor in self._asked:
                 self._first(descriptor, data)
+            if MARK in data:
+                self._heard.add(descriptor)
             if window is not None:
                 window.chunks += data.count(MARK)
                 if descriptor in self._sampled:
