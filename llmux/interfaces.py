@@ -560,7 +560,8 @@ Event = (
 
 class IObserver(Interface):
     """
-    Is told of everything that happens.
+    Is told of everything that happens; or, if it has an attribute
+    C{interests}, a set of types of events, of what is of those types.
     """
 
     def notify(event: Event) -> None:

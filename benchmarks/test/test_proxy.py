@@ -166,4 +166,4 @@ class OptionTests(SynchronousTestCase):
         for text in ("a", "a=http://x", "a=https://x,1", "=http://x,1", "a=http://x,y"):
             self.assertRaises(ArgumentTypeError, other, text)
         self.assertRaises(ValueError, counts, "0")
-        self.assertRaises(ArgumentTypeError, groups, "large")
+        self.assertRaises(ArgumentTypeError, groups, "huge")

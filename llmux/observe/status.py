@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from heapq import nsmallest
 from itertools import islice
 from math import isfinite
+from typing import ClassVar
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -79,6 +80,8 @@ class Status:
     )
     _errors: deque[_Mishap] = field(factory=lambda: deque(maxlen=RECENT), init=False)
     _since: float = field(init=False)
+
+    interests: ClassVar = frozenset({SwitchStarted, SwitchEnded, HookFinished})
 
     def __attrs_post_init__(self) -> None:
         self._since = self._clock.seconds()

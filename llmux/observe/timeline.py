@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -45,6 +46,8 @@ class Timeline:
     _snapshot: Callable[[], Snapshot]
     _clock: IReactorTime
     _past: dict[str, deque[_Stretch]] = field(factory=dict, init=False)
+
+    interests: ClassVar = frozenset({StateChanged})
 
     def notify(self, event: Event) -> None:
         """

@@ -49,6 +49,7 @@ class Board:
         self.hooks = hooks
         self.clock = clock
         self.observers = list(observers)
+        self._told: dict[type[Event], tuple[IObserver, ...]] = {}
         self.costs = Costs()
         self.total = dict(config.totals) or {MACHINE: 1.0}
         self.places: dict[str, Place] = {}
@@ -77,11 +78,25 @@ class Board:
             drainTimeout=policy.drain_timeout_secs,
         )
 
+    def observed(self) -> None:
+        """
+        Say that there are other observers than before.
+        """
+        self._told.clear()
+
     def notify(self, event: Event) -> None:
         """
-        Tell all observers.
+        Tell all observers whom it interests.
         """
-        for observer in self.observers:
+        kind = type(event)
+        told = self._told.get(kind)
+        if told is None:
+            told = self._told[kind] = tuple(
+                observer
+                for observer in self.observers
+                if kind in getattr(observer, "interests", (kind,))
+            )
+        for observer in told:
             try:
                 observer.notify(event)
             except Exception:

@@ -115,12 +115,14 @@ class Switcher:
         Have an observer told of every event from here on.
         """
         self._board.observers.append(observer)
+        self._board.observed()
 
     def removeObserver(self, observer: IObserver) -> None:
         """
         Tell an observer nothing more.
         """
         self._board.observers.remove(observer)
+        self._board.observed()
 
     def start(self) -> Deferred[None]:
         """

@@ -1384,3 +1384,16 @@ class UnsafePolicyTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.switcher.removeObserver(clumsy)
         self.successResultOf(self.switcher.acquire("a"))
+
+    def test_interests(self) -> None:
+        """
+        An observer that says what interests it is told of nothing else.
+        """
+
+        class Picky(Recorder):
+            interests = frozenset({RequestDone})
+
+        picky = Picky()
+        self.switcher.addObserver(picky)
+        self.successResultOf(self.switcher.acquire("a")).release()
+        self.assertEqual([type(event) for event in picky.events], [RequestDone])

@@ -7,39 +7,49 @@ from __future__ import annotations
 from socket import SO_SNDBUF, SOL_SOCKET, socketpair
 from typing import Any
 
-from twisted.internet import main
-from twisted.internet.abstract import FileDescriptor
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.web._write import isWaiting, write
 
 
-class Descriptor(FileDescriptor):
+class Descriptor(Connection):
     """
-    A transport that takes what it is told to take.
+    A transport, and its socket, that takes what it is told to take.
 
     @ivar takes: how many bytes at once; or an exception.
     @ivar taken: what it has taken.
     """
 
     def __init__(self, takes: Any) -> None:
-        super().__init__(MemoryReactor())
+        super().__init__(self, None, MemoryReactor())  # type: ignore[arg-type]
         self.connected = True
         self.takes = takes
         self.taken = b""
+
+    def setblocking(self, blocks: bool) -> None:
+        """
+        It is not.
+        """
+
+    def fileno(self) -> int:
+        """
+        It has none.
+        """
+        return -1
 
     def startWriting(self) -> None:
         """
         Later.
         """
 
-    def writeSomeData(self, data: bytes) -> int | BaseException:
+    def send(self, data: bytes) -> int:
         """
-        See L{FileDescriptor.writeSomeData}.
+        Take some of it.
         """
         if isinstance(self.takes, BaseException):
-            return self.takes
+            raise self.takes
         taken: int = min(self.takes, len(data))
         self.taken += data[:taken]
         return taken
@@ -79,7 +89,7 @@ class WriteTests(SynchronousTestCase):
         All of it waits if nothing is taken, or if writing fails, which is the
         transport's to find out.
         """
-        for takes in (0, main.CONNECTION_LOST):
+        for takes in (0, BlockingIOError(), ConnectionResetError()):
             descriptor = Descriptor(takes)
             write(descriptor, b"12345")
             self.assertTrue(isWaiting(descriptor))
@@ -116,6 +126,6 @@ class WriteTests(SynchronousTestCase):
         ours.setblocking(False)
         ours.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
         descriptor = Descriptor(0)
-        self.patch(descriptor, "writeSomeData", ours.send)
+        self.patch(descriptor, "socket", ours)
         write(descriptor, b"x" * 1_000_000)
         self.assertTrue(isWaiting(descriptor))

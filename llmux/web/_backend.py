@@ -12,7 +12,7 @@ or take as a reason to decompress).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from attrs import define, field
 from hyperlink import EncodedURL
@@ -76,6 +76,8 @@ class Backends:
     _endpointFor: EndpointFor = endpointFor
     _known: dict[str, Any] = field(factory=dict, init=False)
     _guests: dict[str, set[Callable[[], None]]] = field(factory=dict, init=False)
+
+    interests: ClassVar = frozenset({StateChanged})
 
     def at(self, model: str, address: str) -> Any:
         """

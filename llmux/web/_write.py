@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.tcp import Connection
 
 __all__ = ()
 
@@ -31,16 +32,18 @@ def write(transport: Any, data: bytes) -> None:
     Write, at once as far as that is possible.
     """
     if (
-        isinstance(transport, FileDescriptor)
+        isinstance(transport, Connection)
         and transport.connected
         and not transport.disconnecting
         and not transport.dataBuffer
         and not transport._tempDataBuffer
     ):
-        sent = transport.writeSomeData(data)
-        # An exception is not raised but returned, and will be again.
-        if isinstance(sent, int) and sent > 0:
-            if sent == len(data):
-                return
-            data = data[sent:]
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            # There is no room, or it will fail again, for the transport.
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
     transport.write(data)
