@@ -79,6 +79,11 @@ COMMANDS = {
     "reload": _operator("Have the configuration read again.", "reload"),
     "logs": _operator("Show what the hooks of a model print.", "logs"),
     "events": _operator("Follow what happens.", "events"),
+    "completion": Command(
+        "Have a shell complete commands, options and models.",
+        "llmux.commands.completion",
+        "CompletionOptions",
+    ),
     "simulate": Command("Try policies on a trace.", "llmux.simulate.cli"),
 }
 
