@@ -523,6 +523,15 @@ class ModelConfig:
             default="no limit",
         ),
     )
+    api: str = field(
+        default="openai",
+        metadata=key(
+            "What the model's server speaks. Requests of Ollama's API, such as "
+            "``/api/chat``, are translated to OpenAI's unless it is ``ollama``.",
+            "ollama",
+            choices=("openai", "ollama"),
+        ),
+    )
     ignore_websockets: bool = field(
         default=False,
         metadata=key(

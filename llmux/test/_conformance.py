@@ -17,6 +17,7 @@ from llmux.interfaces import State
 from llmux.test._conformance_access import Access
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
 from llmux.test._wire_accounts import Accounting
+from llmux.test._wire_ollama import OllamaAPI
 from llmux.test._wire_shaping import Shaping
 from llmux.test._wire_tunnel import Tunnelling
 
@@ -1274,6 +1275,7 @@ class Conformance(
     Access,
     Accounting,
     Tunnelling,
+    OllamaAPI,
 ):
     """
     All of it.

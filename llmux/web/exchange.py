@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+from llmux.config import Config
 from llmux.errors import LLMuxError
 from llmux.observe.account import Account
 from llmux.switching.inflight import Token
@@ -81,7 +82,7 @@ class Exchange:
         """
         asked = self._asked
         principal = self._context.access.admit(asked, self._client)
-        self._plan = plan = makePlan(principal.config, asked)
+        self._plan = plan = self._makePlan(principal.config)
         self._account.model = plan.model.name
         principal.enter()
         self._principal = principal
@@ -93,6 +94,9 @@ class Exchange:
             self._await(switcher.acquire(model, priority=priority, maxTokens=limit))
         else:
             self._forward(token)
+
+    def _makePlan(self, config: Config) -> Plan:
+        return makePlan(config, self._asked)
 
     # To be admitted.
 

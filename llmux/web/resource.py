@@ -26,6 +26,7 @@ from llmux.web._plan import Asked
 from llmux.web._upgrade import TunnelExchange, wantsTunnel
 from llmux.web.control import Control
 from llmux.web.exchange import Context, Exchange, sendAnswer
+from llmux.web.ollama import Ollama
 
 __all__ = ("ProxyResource",)
 
@@ -49,8 +50,7 @@ class ProxyResource:
     Wherever in a site it is, it looks at the whole path, so that C{/v1/...}
     is what it is to clients as well as to the models' servers: below
     C{root.putChild(b"v1", ...)} it is complete but for C{/metrics},
-    C{/health}, C{/llmux/}, C{/upstream/}, C{/running} and
-    C{/api/models/unload}.  Elsewhere, C{prefix} says where
+    C{/health}, C{/llmux/}, C{/upstream/}, C{/running} and C{/api/}.  Elsewhere, C{prefix} says where
     it is.
 
     The limits of L{llmux.web.site.ProxySite} on heads and on slow clients
@@ -86,6 +86,7 @@ class ProxyResource:
         self._prefix = prefix.rstrip(b"/")
         self._created = created
         self._control = control
+        self._ollama = Ollama(context, created)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> IResource:
         """
@@ -109,6 +110,9 @@ class ProxyResource:
         isControl = self._control is not None and self._control.serves(path)
         own = None if isControl else self._ownRoute(path)
         if asked.method == b"OPTIONS" and self._answerPreflight(client, asked, path):
+            return NOT_DONE_YET
+        if self._ollama.serves(path):
+            self._ollama.serve(client, asked)
             return NOT_DONE_YET
         if own is None and not isControl:
             kind = TunnelExchange if wantsTunnel(asked) else Exchange
@@ -157,7 +161,9 @@ class ProxyResource:
         @param path: without a query.
         """
         isControl = self._control is not None and self._control.serves(path)
-        return isControl or self._ownRoute(path) is not None
+        return (
+            isControl or self._ownRoute(path) is not None or self._ollama.serves(path)
+        )
 
     def _ownRoute(self, path: bytes) -> OwnRoute | None:
         """
