@@ -12,7 +12,7 @@ from zope.interface import Interface, implementer
 
 from llmux.observe.usage import Usage, usageIn
 
-__all__ = ["LEFT", "UNKNOWN", "Account", "Accounts", "IAccountant"]
+__all__ = ["ABORTED", "LEFT", "UNKNOWN", "Account", "Accounts", "IAccountant"]
 
 #: The model of requests that no configured model was for: a label must not be
 #: a string that a client chose.
@@ -20,6 +20,10 @@ UNKNOWN = "unknown"
 
 #: The status of a request whose client left before there was one.
 LEFT = 499
+
+
+#: Why an answer that had begun is not whole.
+ABORTED = ("left", "stalled", "backend_error", "cut")
 
 
 class Request(Protocol):

@@ -20,6 +20,7 @@ from llmux.interfaces import (
     BoundMissed,
     DecisionRefused,
     Event,
+    Hook,
     HookFinished,
     ICosts,
     IObserver,
@@ -32,7 +33,7 @@ from llmux.interfaces import (
     StateChanged,
     SwitchEnded,
 )
-from llmux.observe.account import UNKNOWN, Account, IAccountant
+from llmux.observe.account import ABORTED, UNKNOWN, Account, IAccountant
 
 __all__ = ["Metrics"]
 
@@ -331,6 +332,15 @@ class Metrics:
                 self._tokens.labels(name, "prompt"),
                 self._tokens.labels(name, "completion"),
             )
+            # What alerts look at is there before it happens: an increase is seen
+            # from 0 on only.
+            self._boundMissed.labels(name)
+            self._retries.labels(name)
+            for hook in Hook:
+                self._hookFailures.labels(name, hook.value)
+                self._hookRetries.labels(name, hook.value)
+            for why in ABORTED:
+                self._aborted.labels(name, why)
         return series
 
     def _requestQueued(self, event: RequestQueued) -> None:

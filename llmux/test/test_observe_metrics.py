@@ -339,7 +339,7 @@ class MetricsTests(SynchronousTestCase):
         labels = {"model": "a", "hook": "sleep"}
         self.assertEqual(self.sample("llmux_hook_duration_seconds_sum", **labels), 3)
         self.assertEqual(self.sample("llmux_hook_failures_total", **labels), 1)
-        self.assertIsNone(self.sample("llmux_hook_retries_total", **labels))
+        self.assertEqual(self.sample("llmux_hook_retries_total", **labels), 0)
         self.metrics.notify(HookFinished("a", Hook.SLEEP, Reason.REQUEST, 2, 1.5))
         self.assertEqual(self.sample("llmux_hook_retries_total", **labels), 1)
 
