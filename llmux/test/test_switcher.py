@@ -791,6 +791,22 @@ class IdleTests(SwitcherTestCase):
     Models that nobody asks for.
     """
 
+    def test_notIdle(self) -> None:
+        """
+        A model that serves somebody is not idle, however long ago it was.
+        """
+        self.build(models={"a": {"ttl_secs": 60}})
+        self.awake("a").release()
+        self.clock.advance(30)
+        token = self.awake("a")
+        self.clock.advance(300)
+        self.assertIs(self.state("a"), State.AWAKE)
+        token.release()
+        self.clock.advance(59)
+        self.assertIs(self.state("a"), State.AWAKE)
+        self.clock.advance(1)
+        self.assertIs(self.state("a"), State.SLEEPING)
+
     def test_idleToTheBit(self) -> None:
         """
         A model whose time has come but for what floating point rounds off is
