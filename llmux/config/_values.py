@@ -706,6 +706,26 @@ class Config:
             True,
         ),
     )
+    loading_heartbeat_secs: float = field(
+        default=15,
+        metadata=seconds(
+            "How often a client that waits for its model, and asks for a stream of "
+            "events, gets a comment in that stream, so that neither it nor a proxy on "
+            "the way takes the connection for a dead one; 0 for never. With the first "
+            "of them it gets status 200, so that an error can then only be an event.",
+            5,
+            low=0,
+        ),
+    )
+    loading_text: str = field(
+        default="none",
+        metadata=key(
+            "What a client that waits gets in place of comments if it chats: "
+            "``reasoning`` is text that it shows as what the model thinks.",
+            "reasoning",
+            choices=("none", "reasoning"),
+        ),
+    )
     on_exit: str = field(
         default="leave",
         metadata=key(

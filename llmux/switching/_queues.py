@@ -5,6 +5,8 @@ Who waits, and who is served: from arrival to the end of a token.
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.internet.defer import Deferred
 
 from llmux.errors import (
@@ -28,6 +30,7 @@ from llmux.interfaces import (
 from llmux.switching._board import Board
 from llmux.switching._place import Place, Waiter
 from llmux.switching.inflight import Token
+from llmux.switching.outlook import outlook
 
 #: How often a model may fail to go to sleep before those that need its room
 #: are told so rather than left to wait.
@@ -56,11 +59,11 @@ class Queues:
             raise hopeless
         most = place.config.max_queue
         if reason is Reason.REQUEST and most is not None and len(place.queue) >= most:
-            now = self._board.clock.seconds()
             self._board.notify(
                 RequestDropped(model, "queue_full", 0.0, len(place.queue))
             )
-            raise QueueFull(model, self._retryAfter(place, now))
+            ahead = outlook(self._board.snapshot(), model, len(place.queue))
+            raise QueueFull(model, inf if ahead.seconds is None else ahead.seconds)
         return place
 
     def obstacles(self) -> tuple[set[str], set[str]]:
@@ -112,14 +115,6 @@ class Queues:
             place.name,
             1.0 if at is None else max(0.0, at - self._board.clock.seconds()),
         )
-
-    def _retryAfter(self, place: Place, now: float) -> float:
-        """
-        About how long it takes until somebody who waits for a model now has
-        been served.
-        """
-        waking = 0.0 if place.serving else self._board.costs.wake(place.name)
-        return waking + self._board.costs.service(place.name)
 
     def enqueue(self, place: Place, waiting: Waiting) -> Deferred[Token]:
         number = waiting.number

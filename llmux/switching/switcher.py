@@ -357,6 +357,12 @@ class Switcher:
             raise Conflict(model, f"is {place.state.value}, not stuck")
         place.residency.clear()
 
+    def queued(self, model: str) -> int:
+        """
+        @return: how many wait for a model.
+        """
+        return len(self._board.places[model].queue)
+
     def snapshot(self) -> Snapshot:
         """
         @return: everything, as policies see it, now.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
 from pathlib import Path
 
 from twisted.internet.error import ConnectionDone
@@ -15,6 +16,7 @@ from twisted.internet.error import ConnectionDone
 from llmux.config import Limits, PolicyConfig
 from llmux.interfaces import State
 from llmux.test._conformance_access import Access
+from llmux.test._conformance_waiting import Waiting
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
 from llmux.test._wire_accounts import Accounting
 from llmux.test._wire_ollama import OllamaAPI
@@ -1276,7 +1278,20 @@ class Conformance(
     Accounting,
     Tunnelling,
     OllamaAPI,
+    Waiting,
 ):
     """
     All of it.
     """
+
+    def test_noneHides(self) -> None:
+        """
+        No test stands before another of the same name.
+        """
+        names = Counter(
+            name
+            for kind in Conformance.__bases__
+            for name in vars(kind)
+            if name.startswith("test_")
+        )
+        self.assertEqual([name for name, count in names.items() if count > 1], [])

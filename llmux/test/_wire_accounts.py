@@ -116,11 +116,12 @@ class Accounting(WireCase):
         account = await self.account()
         self.assertEqual((account.size, account.usage), (len(JSON), Usage(5, 7)))
 
-    async def test_request(self) -> None:
+    async def test_requestTold(self) -> None:
         """
         An account knows the request: its method, target and id.
         """
-        request = post(b'{"model": "a"}', b"X-Request-Id: mine\r\n")
+        headers = b"Content-Type: application/json\r\nX-Request-Id: mine\r\n"
+        request = post(headers=headers)
         client, server = await self.serving(request)
         server.send(HEAD % 0)
         await client.takeResponse()
@@ -130,7 +131,7 @@ class Accounting(WireCase):
         self.assertEqual(account.request.requestId, b"mine")
         self.assertEqual(account.request.peer, b"127.0.0.1")
 
-    async def test_refused(self) -> None:
+    async def test_refusedTold(self) -> None:
         """
         An error of llmux's own counts with its status and size, under no name
         that a client made up.
@@ -154,7 +155,7 @@ class Accounting(WireCase):
         account = await self.account()
         self.assertEqual((account.status, account.aborted), (502, ""))
 
-    async def test_broken(self) -> None:
+    async def test_brokenTold(self) -> None:
         """
         An answer that breaks off is told, with what came of it.
         """
@@ -204,7 +205,7 @@ class Accounting(WireCase):
             server.send(chunk(b"x" * 32_000))
         self.assertEqual((await self.account()).aborted, "stalled")
 
-    async def test_cut(self) -> None:
+    async def test_cutTold(self) -> None:
         """
         So is what llmux itself cuts off.
         """

@@ -27,6 +27,7 @@ ROOMS = (
     "config",
     "switching.inflight",
     "switching.costs",
+    "switching.outlook",
     "switching.placement",
     "switching._residency",
     "switching._place",

@@ -9,6 +9,7 @@ from hashlib import sha256
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.config import ApiKey
+from llmux.switching.costs import Costs
 from llmux.test._memory import FakeClient, makeAsked
 from llmux.testing import makeConfig
 from llmux.web._access import Access, Principal, Use, isLoopback
@@ -112,11 +113,14 @@ class AccessTests(SynchronousTestCase):
         """
         access = self.make(ApiKey("me", "x", max_in_flight=2))
         principal = self.admit(access, "x")
-        principal.enter()
-        self.admit(access, "x").enter()
-        self.assertRaises(TooManyAtOnce, principal.enter)
+        costs = Costs()
+        costs.served("a", 30.0)
+        principal.enter("a", costs)
+        self.admit(access, "x").enter("b", costs)
+        error = self.assertRaises(TooManyAtOnce, principal.enter, "a", costs)
+        self.assertEqual(error.retryAfter, costs.service("a"))
         principal.leave()
-        principal.enter()
+        principal.enter("a", costs)
         self.assertEqual(principal.inFlight, 2)
 
     def test_secret(self) -> None:

@@ -38,6 +38,7 @@ from llmux.web._errors import (
     WrongMethod,
     answerTo,
 )
+from llmux.web._late import LateAnswer
 
 #: Each failure with the status and the code that are promised for it.
 PROMISED: list[tuple[Exception, int, str]] = [
@@ -57,6 +58,7 @@ PROMISED: list[tuple[Exception, int, str]] = [
     (SleepFailed("x"), 503, "sleep_failed"),
     (QueueFull("x", 3.2), 429, "queue_full"),
     (BackendError("x"), 502, "backend_error"),
+    (LateAnswer("x", 400), 502, "backend_error"),
     (WakeFailed("x", 8.0), 503, "wake_failed"),
     (HookFailed("x", "wake", "exit status 3"), 503, "wake_failed"),
     (NeverFits("x"), 503, "never_fits"),

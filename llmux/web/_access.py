@@ -18,6 +18,7 @@ from typing import Any
 from attrs import define, evolve, field, fields
 
 from llmux.config import ApiKey, Config
+from llmux.interfaces import ICosts
 from llmux.web._denied import (
     ForeignOrigin,
     InvalidKey,
@@ -78,14 +79,14 @@ class Principal:
     readsMetrics: bool = True
     inFlight: int = field(default=0, init=False)
 
-    def enter(self) -> None:
+    def enter(self, model: str, costs: ICosts) -> None:
         """
         Take note of a request.
 
         @raise TooManyAtOnce: it is one too many.
         """
         if self.maxInFlight is not None and self.inFlight >= self.maxInFlight:
-            raise TooManyAtOnce(self.maxInFlight)
+            raise TooManyAtOnce(self.maxInFlight, costs.service(model))
         self.inFlight += 1
 
     def become(self, other: Principal) -> Principal:

@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel, Request
 from zope.interface import implementer
 
+from llmux.web._answer import Answer
 from llmux.web._deadline import Deadline
-from llmux.web._errors import Answer
 from llmux.web._headers import requestId
 
 __all__ = ()

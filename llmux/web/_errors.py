@@ -9,7 +9,6 @@ whole seconds go into them.
 
 from __future__ import annotations
 
-import json
 import math
 
 from attrs import frozen
@@ -28,6 +27,7 @@ from llmux.errors import (
     WaitedTooLong,
     WakeFailed,
 )
+from llmux.web._answer import Answer
 from llmux.web._denied import (
     ForeignOrigin,
     InvalidKey,
@@ -36,6 +36,7 @@ from llmux.web._denied import (
     TooManyReaders,
     UnknownHost,
 )
+from llmux.web._late import LateAnswer, errorIn
 
 __all__ = ()
 
@@ -144,51 +145,6 @@ class BackendError(LLMuxError):
 
     def __str__(self) -> str:
         return f"the server of {self.model!r} {self.why}"
-
-
-@frozen
-class Answer:
-    """
-    What a failure is to a client.
-
-    @ivar status: the HTTP status.
-    @ivar code: C{error.code} of the envelope.
-    @ivar message: C{error.message} of the envelope.
-    @ivar param: C{error.param} of the envelope: the field that is wrong.
-    @ivar headers: what goes with it beside C{Content-Type}, framing and the
-        request id.
-    @ivar expected: whether the failure is one of those that this module
-        knows; any other ought to be logged with its traceback.
-    """
-
-    status: int
-    code: str
-    message: str
-    param: str | None = None
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    expected: bool = True
-
-    def body(self) -> bytes:
-        """
-        @return: the envelope, as JSON in ASCII on one line.
-        """
-        error = {
-            "message": self.message,
-            "type": "llmux_error",
-            "param": self.param,
-            "code": self.code,
-        }
-        # The standard library's encoder, as it can write any str there is: a
-        # lone surrogate out of somebody's model name must not be the end of
-        # the answer that says so.
-        return json.dumps({"error": error}).encode("ascii")
-
-    def event(self) -> bytes:
-        """
-        @return: the envelope as a frame of a C{text/event-stream}, for a
-            stream that breaks after its head.
-        """
-        return b"event: error\ndata: " + self.body() + b"\n\n"
 
 
 def answerTo(error: BaseException) -> Answer:
@@ -326,6 +282,15 @@ def answerTo(error: BaseException) -> Answer:
         case BackendError(model, why):
             return Answer(
                 502, "backend_error", f"The server of {_quoted(model)} {why}."
+            )
+        case LateAnswer(model, status, body):
+            what = "an error" if status >= 400 else "something that is no stream"
+            return Answer(
+                502,
+                "backend_error",
+                f"The server of {_quoted(model)} answered with {what} (status "
+                f"{status}).",
+                said=errorIn(body),
             )
         case WakeFailed(model, seconds):
             return _wakeFailed(model, seconds)

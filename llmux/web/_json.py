@@ -40,11 +40,16 @@ class _Request(msgspec.Struct):
     n_predict: msgspec.Raw = _NONE
 
 
+class _Streamed(msgspec.Struct):
+    stream: msgspec.Raw = _NONE
+
+
 class _Object(msgspec.Struct):
     pass
 
 
 _request = msgspec.json.Decoder(_Request)
+_streamed = msgspec.json.Decoder(_Streamed)
 _anything = msgspec.json.Decoder(msgspec.Raw)
 _object = msgspec.json.Decoder(_Object)
 _string = msgspec.json.Decoder(str)
@@ -84,6 +89,18 @@ def _isObject(text: memoryview) -> bool:
     except (msgspec.MsgspecError, RecursionError):
         return False
     return True
+
+
+def isStreamed(body: bytes) -> bool:
+    """
+    Whether the top-level field C{stream} of a body is true.
+    """
+    try:
+        return bytes(_streamed.decode(body[textStart(memoryview(body)) :]).stream) == (
+            b"true"
+        )
+    except (BadBody, msgspec.MsgspecError, RecursionError):
+        return False
 
 
 class Said(NamedTuple):

@@ -59,6 +59,7 @@ __all__ = (
     "saidInBody",
     "shaped",
     "sizeOf",
+    "wantsStream",
     "withModel",
     "withModelInQuery",
 )
@@ -176,6 +177,31 @@ def shaped(
             if kind == _MULTIPART or not _json.looksLikeObject(view):
                 return None
     return _shaping.shaped(body, length, shape, name)
+
+
+def wantsStream(
+    contentType: bytes | None,
+    contentEncoding: bytes | None,
+    pieces: Pieces,
+    body: IO[bytes],
+) -> bool:
+    """
+    Whether a body, as it is to be sent, asks for its answer bit by bit: by
+    C{stream} in a JSON object or in a form with parts.
+
+    @param body: the body as it came.
+    """
+    if not pieces or _isEncoded(contentEncoding):
+        return False
+    kind, boundary = _multipart.contentTypeOf(contentType)
+    whole = chunks(pieces, body)
+    if kind == _MULTIPART:
+        try:
+            field = _multipart.fieldIn(whole, boundary, "stream")
+        except BadBody:
+            return False
+        return field is not None and field[1].strip().lower() in (b"true", b"1")
+    return _json.isStreamed(b"".join(whole))
 
 
 def _placeInForm(view: memoryview) -> tuple[int, int] | None:

@@ -45,9 +45,11 @@ def contentTypeOf(header: bytes | None) -> tuple[str, bytes]:
     return kind, options.get("boundary", "").encode("latin-1")
 
 
-def fieldIn(chunks: Iterable[bytes], boundary: bytes) -> tuple[int, bytes] | None:
+def fieldIn(
+    chunks: Iterable[bytes], boundary: bytes, name: str = "model"
+) -> tuple[int, bytes] | None:
     """
-    Find the first field C{model}.
+    Find the first field of a name.
 
     @param chunks: the body.
     @return: the number of its part, counted from 0, and its value; or L{None}
@@ -63,14 +65,14 @@ def fieldIn(chunks: Iterable[bytes], boundary: bytes) -> tuple[int, bytes] | Non
             for event in parser.parse(chunk):
                 if isinstance(event, MultipartSegment):
                     number += 1
-                    isName = event.name == "model" and event.filename is None
+                    isName = event.name == name and event.filename is None
                     value = bytearray() if isName else None
                 elif value is not None:
                     if event is None:
                         return number, bytes(value)
                     value += event
                     if len(value) > LONGEST:
-                        raise BadBody("`model` is too long", "model")
+                        raise BadBody(f"`{name}` is too long", name)
         parser.close()
     except MultipartError as error:
         raise BadBody(f"the body is not valid multipart/form-data: {error}") from None

@@ -269,3 +269,40 @@ class Relay(Protocol):
             self._gone()
         else:
             self._broken("fell silent in the middle of its answer")
+
+
+class Collecting(Relay):
+    """
+    Takes a body that is not passed on.
+    """
+
+    #: How many bytes are taken at most.
+    MOST = 64 * 1024
+
+    def __init__(self, *arguments: Any, collected: Callable[[bytes], None]) -> None:
+        """
+        @param arguments: see L{Relay}.
+        @param collected: called with the whole body, or with nothing if it is
+            too long or breaks off.
+        """
+        super().__init__(*arguments)
+        self._collected = collected
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take a chunk.
+        """
+        self._parts.append(data)
+        self._size += len(data)
+        if self._open and self._size > self.MOST:
+            self._collected(b"")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The body has ended, one way or the other.
+        """
+        if self._open:
+            isWhole = reason.check(ResponseDone, PotentialDataLoss) is not None
+            self._collected(b"".join(self._parts) if isWhole else b"")

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
+from twisted.web.iweb import IResponse
 
 from llmux.config import Config
 from llmux.errors import LLMuxError
@@ -26,13 +26,16 @@ from llmux.web._access import Principal
 from llmux.web._backend import Unreachable
 from llmux.web._body import StoredBody
 from llmux.web._context import Context
-from llmux.web._errors import Answer, BackendError, answerTo
+from llmux.web._errors import BackendError, answerTo
 from llmux.web._headers import Pair, forBackend, forClient, isPlainEventStream
+from llmux.web._heartbeat import Heartbeat, unencoded
+from llmux.web._late import LateAnswer
 from llmux.web._plan import Asked, Plan, makePlan
 from llmux.web._priority import priorityOf
-from llmux.web._relay import IClient, Relay
+from llmux.web._relay import Collecting, IClient, Relay
+from llmux.web._responses import lengthOf, sendAnswer
 
-__all__ = ("Asked", "Context", "Exchange", "IClient")
+__all__ = ("Asked", "Context", "Exchange", "IClient", "sendAnswer")
 
 
 class Exchange:
@@ -49,10 +52,12 @@ class Exchange:
     _token: Token | None = None
     _sending: Any = None
     _relay: Relay | None = None
+    _heartbeat: Heartbeat | None = None
     _timer: IDelayedCall | None = None
+    _hasHeart = True
     _hasBegun = False
     _mayReacquire = True
-    _isStream = False
+    _odd: int | None = None
     _closed = False
 
     def __init__(self, context: Context, client: Any, asked: Asked) -> None:
@@ -84,7 +89,7 @@ class Exchange:
         principal = self._context.access.admit(asked, self._client)
         self._plan = plan = self._makePlan(principal.config)
         self._account.model = plan.model.name
-        principal.enter()
+        principal.enter(plan.model.name, switcher.costs)
         self._principal = principal
         model, limit = plan.model.name, plan.maxTokens
         token = switcher.grant(model, maxTokens=limit)
@@ -106,6 +111,14 @@ class Exchange:
         """
 
     def _await(self, waiting: Deferred[Token]) -> None:
+        plan = self._plan
+        if plan is not None and not waiting.called:
+            if self._heartbeat is None:
+                self._heartbeat = Heartbeat(
+                    self._context, self._client, self._asked, plan, self._beginEarly
+                )
+            if self._hasHeart:
+                self._heartbeat.start()
         self._waiting = waiting
         waiting.addCallbacks(self._admitted, self._notAdmitted)
         waiting.addErrback(self._surprised)
@@ -122,10 +135,19 @@ class Exchange:
         if not self._closed:
             self._refuse(why.value)
 
+    def _beginEarly(self) -> None:
+        """
+        The response begins although there is nothing yet to respond with.
+        """
+        self._hasBegun = True
+        self._account.status, self._account.isStream = 200, True
+
     # To forward.
 
     def _forward(self, token: Token) -> None:
         self._token = token
+        if self._heartbeat is not None:
+            self._heartbeat.granted()
         self._account.granted = self._context.clock.seconds()
         token.whenCut(self._cut)
         plan = self._plan
@@ -163,7 +185,8 @@ class Exchange:
     def _headersFor(self, backend: Any) -> list[Pair]:
         asked = self._asked
         return forBackend(
-            asked.headers,
+            # Once begun, it is too late to say how the answer is encoded.
+            unencoded(asked.headers) if self._hasBegun else asked.headers,
             host=backend.address.hostHeader,
             peer=asked.peer,
             scheme=asked.scheme,
@@ -202,7 +225,7 @@ class Exchange:
             for name, values in response.headers.getAllRawHeaders()
             for value in values
         ]
-        length = _lengthOf(response, self._asked.method)
+        length = lengthOf(response, self._asked.method)
         if self._begin(response.code, response.phrase, given, length):
             self._relay = relay = self._makeRelay(Relay, sending.received)
             response.deliverBody(relay)
@@ -222,10 +245,14 @@ class Exchange:
             return False
         self._stopTimer()
         token.answered()
-        self._hasBegun = True
         account = self._account
-        account.status = status
         account.begun = self._context.clock.seconds()
+        if self._hasBegun:
+            isGood = 200 <= status < 300 and isPlainEventStream(given)
+            self._odd = None if isGood else status
+            return True
+        self._hasBegun = True
+        account.status = status
         account.isStream = length is None and isPlainEventStream(given)
         headers = forClient(given, requestId=self._asked.requestId)
         self._client.head(status, phrase, headers, length)
@@ -236,14 +263,21 @@ class Exchange:
         @param received: called when the server has sent all of the body.
         """
         assert self._plan is not None
-        return kind(
+        model, status = self._plan.model, self._odd
+        arguments = (
             self._client,
             self._context.clock,
             self._context.config.limits.stall_secs,
-            self._plan.model.timeouts.idle,
+            model.timeouts.idle,
             received,
             self._fail,
             self._over,
+        )
+        if status is None:
+            return kind(*arguments)
+        return Collecting(
+            *arguments,
+            collected=lambda body: self._refuse(LateAnswer(model.name, status, body)),
         )
 
     # To fail.
@@ -288,14 +322,18 @@ class Exchange:
             self._context.switcher.suspect(error.model)
         account = self._account
         if self._hasBegun:
-            account.aborted = account.aborted or "backend_error"
+            account.aborted = account.aborted or (
+                "backend_error" if answer.code == "backend_error" else "cut"
+            )
             # Too late for a status.
             last = b""
-            if relay is not None and account.isStream:
-                last = relay.nextLine + answer.event()
+            if account.isStream:
+                last = (b"" if relay is None else relay.nextLine) + answer.event()
             self._client.cut(last)
             self._close()
             return
+        if self._heartbeat is not None:
+            self._heartbeat.tell()
         self._hasBegun = True
         account.status = answer.status
         account.aborted = ""
@@ -351,38 +389,8 @@ class Exchange:
         self._context.accountant.requestFinished(account)
 
     def _stopTimer(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-
-
-def sendAnswer(client: Any, answer: Answer, requestId: bytes) -> int:
-    """
-    Send the whole response that says that a request failed.
-
-    @param client: provides L{IClient}.
-    @return: the bytes of its body.
-    """
-    body = answer.body()
-    headers = [
-        (b"Content-Type", b"application/json"),
-        (b"X-Request-Id", requestId),
-        *answer.headers,
-    ]
-    client.head(answer.status, b"", headers, len(body))
-    client.write(body)
-    client.finish()
-    return len(body)
-
-
-def _lengthOf(response: IResponse, method: bytes) -> int | None:
-    """
-    The length that the response's head says, if it does.
-    """
-    if method == b"HEAD":
-        given = response.headers.getRawHeaders(b"Content-Length", [b""])[0]
-        return int(given) if given.isdigit() else None
-    if response.code in (204, 304) or response.length is UNKNOWN_LENGTH:
-        return None
-    length: int = response.length
-    return length

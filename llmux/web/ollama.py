@@ -187,6 +187,8 @@ class OllamaExchange(Exchange):
     """
 
     _client: OllamaClient
+    # Its streams have no comments.
+    _hasHeart = False
     # What is said when the model is awake, if nothing is asked of it.
     _loaded = b""
 

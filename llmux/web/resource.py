@@ -19,8 +19,9 @@ from llmux.config import Alias, Config, ModelConfig
 from llmux.errors import LLMuxError, UnknownModel
 from llmux.interfaces import State
 from llmux.web._access import Use
+from llmux.web._answer import Answer
 from llmux.web._client import WebClient, askedBy
-from llmux.web._errors import Answer, NotFound, answerTo
+from llmux.web._errors import NotFound, answerTo
 from llmux.web._page import FILES
 from llmux.web._plan import Asked
 from llmux.web._upgrade import TunnelExchange, wantsTunnel
