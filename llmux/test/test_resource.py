@@ -7,13 +7,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
 from llmux.config import Alias, ApiKey, Limits
-from llmux.test._memory import MemoryCase
+from llmux.test._memory import MemoryCase, Transport
 from llmux.web._plan import Asked
 from llmux.web.resource import ProxyResource
 
@@ -103,6 +105,40 @@ class ResourceTests(MemoryCase):
         self.assertIs(self.resource.getChildWithDefault(b"x", None), self.resource)
         with self.assertRaises(NotImplementedError):
             self.resource.putChild(b"x", Resource())
+
+    def test_tunnel(self) -> None:
+        """
+        In a plain site, too, a WebSocket becomes a tunnel, which holds its
+        model and loses nothing that was sent early.
+        """
+        self.start()
+        site: Any = Site(ProxyResource(self.context), reactor=self.clock)
+        channel = site.buildProtocol(None)
+        transport = Transport()
+        channel.makeConnection(transport)
+        channel.dataReceived(
+            b"GET /x?model=a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\n\r\nearly"
+        )
+        server = self.servers.accept()
+        server.transport.clear()
+        server.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\n\r\nhi"
+        )
+        head, _, said = transport.value().partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.1 101 "))
+        self.assertEqual((said, server.received), (b"hi", b"early"))
+        self.assertIsNotNone(transport.producer)
+        channel.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(server.received, b"earlyGET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(self.inFlight(), 1)
+        channel.connectionLost(Failure(ConnectionLost()))
+        self.assertTrue(server.transport.aborting)
+        server.lose()
+        self.assertEqual(self.inFlight(), 0)
+        self.assertEqual([one[:2] for one in self.metrics.finished], [("a", 101)])
+        self.clock.advance(1000)
 
     def test_models(self) -> None:
         """

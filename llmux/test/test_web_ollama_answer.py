@@ -127,6 +127,16 @@ class AnsweringTests(SynchronousTestCase):
         self.assertEqual(self.feed(delta(content="x")), [])
         self.assertEqual(self.end(), [])
 
+    def test_comment(self) -> None:
+        """
+        A comment, which keeps a connection alive, becomes a line that does.
+        """
+        (line,) = self.feed(b": waking, 12 s\n\n")
+        self.assertEqual(line["message"], {"role": "assistant", "content": ""})
+        self.assertIs(line["done"], False)
+        self.feed(event("[DONE]"))
+        self.assertEqual(self.feed(b": more\n\n"), [])
+
     def test_error(self) -> None:
         """
         An error of the server's ends it, behind what came before.
@@ -208,7 +218,7 @@ class AnsweringTests(SynchronousTestCase):
         self.answering = self.ask(Route.CHAT)
         bounds = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
         lines = self.feed(*(stream[a:b] for a, b in pairwise(bounds)))
-        self.assertEqual([line["message"]["content"] for line in lines], ["é", ""])
+        self.assertEqual([line["message"]["content"] for line in lines], ["", "é", ""])
         self.assertTrue(self.answering.isDone)
 
 

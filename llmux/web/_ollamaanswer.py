@@ -157,6 +157,9 @@ class Answering:
         for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[5:].lstrip(b" "))
+            elif line.startswith(b":") and not self.isDone:
+                # Keeps the connection alive, and so has its like to do.
+                made.append(inJSON(self._silence()))
             elif not line and self._data:
                 event, self._data = b"\n".join(self._data), []
                 try:
@@ -212,6 +215,11 @@ class Answering:
                 yield from self._choice(choice)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Broken("the model's server sent something else") from None
+
+    def _silence(self) -> dict[str, Any]:
+        line = self._line()
+        self._fill(line, "", "", [])
+        return line
 
     def _choice(self, choice: Any) -> Iterator[dict[str, Any]]:
         part = choice["text"] if self._asked.isRaw else choice.get("delta") or {}

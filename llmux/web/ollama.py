@@ -54,7 +54,7 @@ LONGEST = 64 * 1024 * 1024
 _NEVER = "9999-12-31T23:59:59Z"
 
 _ASKING = {route.value: route for route in Route}
-_KNOWN = (b"/api/tags", b"/api/ps", b"/api/version", b"/api/show")
+_PATHS = frozenset({b"/api/tags", b"/api/ps", b"/api/version", b"/api/show", *_ASKING})
 
 #: Headers of a request that are of its body, or about what its answer may be.
 _DROPPED = frozenset(
@@ -86,7 +86,7 @@ class Ollama:
 
         @param path: without the query.
         """
-        return path in _ASKING or path in _KNOWN
+        return path in _PATHS
 
     def serve(self, client: Any, asked: Asked) -> None:
         """
@@ -218,6 +218,7 @@ class OllamaExchange(Exchange):
             self._loaded = self._emptied(given, "unload" if isUnload else "load")
             if isUnload:
                 raise _Said(self._loaded)
+            said["stream"] = False
         made = translated(self._route, said)
         body = inJSON(made.body)
         headers = [pair for pair in asked.headers if pair[0].lower() not in _DROPPED]
