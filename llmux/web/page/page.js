@@ -41,8 +41,8 @@ const pathOf = (model, act) => `models/${encodeURIComponent(model)}/${act}`;
 let asking = null; // one dialog, however many requests need a key
 
 function askForKey(why) {
-  say($("ask-why"), why);
   asking ??= new Promise((done) => {
+    say($("ask-why"), why);
     const dialog = $("ask");
     $("ask-key").value = "";
     dialog.addEventListener("close", () => {
