@@ -25,7 +25,7 @@ from llmux.interfaces import Changes
 __all__ = ["ISource", "Reloaded", "Reloader", "differences"]
 
 #: The keys that count when llmux starts, and not before it starts again.
-AT_START = ("port", "host", "listen", "lane", "access_log")
+AT_START = ("port", "host", "listen", "lane", "access_log", "traces")
 
 #: Seconds between two looks at a file.
 INTERVAL = 1.0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 
 from llmux.config import Config
@@ -28,6 +28,7 @@ from llmux.observe.log import EventLog
 from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
+from llmux.observe.tracing import tracesFor
 from llmux.policies import find
 from llmux.reload import ISource, Reloaded, Reloader, differences
 from llmux.switching.switcher import Switcher
@@ -81,6 +82,7 @@ class Multiplexer(Service):
         observers: Sequence[IObserver] = (),
         prefix: bytes = b"",
         verbose: bool = False,
+        tracerProvider: Any = None,
     ) -> None:
         """
         @param config: as from L{llmux.config.load}.
@@ -92,7 +94,10 @@ class Multiplexer(Service):
         @param observers: are told of all events, too.
         @param prefix: where L{resource} is going to be, if not at the root.
         @param verbose: whether details are logged at the level of news.
-        @raise ConfigError: there is no policy of the name that is configured.
+        @param tracerProvider: OpenTelemetry's, if the program has one: what
+            happens becomes spans of it.
+        @raise ConfigError: there is no policy of the name that is configured,
+            or traces are asked for and OpenTelemetry is not installed.
         """
         self.config = self._first = config
         self._reactor = reactor
@@ -112,7 +117,8 @@ class Multiplexer(Service):
         self.metrics = Metrics(
             config.models, self.switcher.costs, self.switcher.snapshot
         )
-        self._accessLogs = accessLogs(config, reactor)
+        traces = tracesFor(config.traces, reactor, tracerProvider)
+        self._accountants = [*accessLogs(config, reactor), *traces]
         self._backends = Backends(config, reactor)
         self._status = status = Status(config, self.switcher.snapshot, reactor)
         timeline = Timeline(self.switcher.snapshot, reactor)
@@ -127,6 +133,7 @@ class Multiplexer(Service):
             status,
             timeline,
             self._control.feed,
+            *traces,
             *observers,
         ):
             self.switcher.addObserver(observer)
@@ -136,7 +143,8 @@ class Multiplexer(Service):
                 self.switcher,
                 self._backends,
                 reactor,
-                Accounts.of(self.metrics, *self._accessLogs),
+                Accounts.of(self.metrics, *self._accountants),
+                traces=traces[0] if traces else None,
             ),
             self._renderMetrics,
             prefix,
@@ -197,8 +205,8 @@ class Multiplexer(Service):
         @raise CannotStart: there can be no C{access_log}.
         """
         super().startService()
-        for accessLog in self._accessLogs:
-            accessLog.start()
+        for accountant in self._accountants:
+            accountant.start()
         self.switcher.start().addErrback(
             lambda why: self.log.failure("while starting", why)
         )
@@ -232,15 +240,15 @@ class Multiplexer(Service):
         self._lane = Lane(self.resource.context, self.resource.serves, below)
         return self._lane
 
-    def _stopped(self, result: None) -> None:
+    def _stopped(self, result: None) -> Deferred[None]:
         if self._lane is not None:
             self._lane.close()
         self._control.close()
         self._backends.close()
-        for accessLog in self._accessLogs:
-            accessLog.stop()
         if self._shell is not None:
             self._shell.closePipes()
+        told = [maybeDeferred(accountant.stop) for accountant in self._accountants]
+        return gatherResults(told).addCallback(lambda _: None)
 
     def hurry(self) -> None:
         """

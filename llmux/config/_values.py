@@ -755,6 +755,16 @@ class Config:
             "/var/log/llmux/access.log",
         ),
     )
+    traces: str = field(
+        default="off",
+        metadata=key(
+            "Whether requests and switches are sent to an OpenTelemetry collector, "
+            "which is where ``OTEL_EXPORTER_OTLP_ENDPOINT`` and the other variables "
+            "of OpenTelemetry say. Needs ``pip install 'llmux[traces]'``.",
+            "otlp",
+            choices=("off", "otlp"),
+        ),
+    )
     folder: str = "."
     _names: Mapping[str, str] = field(
         default=Factory(_canonical, takes_self=True),

@@ -76,6 +76,7 @@ class Account:
     @ivar aborted: why the answer is not whole, if it is not: the client has
         C{left} or C{stalled}, a C{backend_error}, or C{cut} by llmux.
     @ivar retries: how often it was sent again because there was no server.
+    @ivar span: its place in a trace, if there are traces.
     @ivar first: how the answer began.
     @ivar last: how it ended: the last few parts.
     """
@@ -90,6 +91,7 @@ class Account:
     isStream = False
     aborted = ""
     retries = 0
+    span: object = None
     first = b""
     last: Iterable[bytes] = ()
     _usage: Usage | None = None

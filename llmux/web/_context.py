@@ -25,6 +25,7 @@ class Context:
     What all exchanges have in common.
 
     @ivar accountant: provides L{llmux.observe.account.IAccountant}.
+    @ivar traces: a L{llmux.observe.traces.Traces}, if there are traces.
     @ivar access: lets requests in; by default those that the configuration
         does.
     """
@@ -37,3 +38,4 @@ class Context:
     access: Access = field(
         default=Factory(lambda self: Access(self.config), takes_self=True)
     )
+    traces: Any = None

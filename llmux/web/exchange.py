@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -67,7 +68,10 @@ class Exchange:
         self._context = context
         self._client = client
         self._asked = asked
-        self._account = Account(asked, context.clock.seconds())
+        self._account = account = Account(asked, context.clock.seconds())
+        if context.traces is not None:
+            headers = context.traces.begin(account, asked.headers)
+            self._asked = evolve(asked, headers=headers)
 
     def start(self) -> None:
         """
