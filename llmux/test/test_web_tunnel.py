@@ -4,10 +4,16 @@ Tests for L{llmux.web._tunnel}.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from llmux.test._memory import Transport
 from llmux.web._tunnel import LINGER, End, join
@@ -25,6 +31,8 @@ class EndTests(SynchronousTestCase):
         self.clock = Clock()
         self.ends = 0
         self.one, self.other = Transport(), Transport()
+        for transport in (self.one, self.other):
+            directlyProvides(transport, IHalfCloseableDescriptor)
         self.client = End(self.clock, 5.0, self.ended)
         self.server = End(self.clock, None, self.ended)
         self.client.transport, self.server.transport = self.one, self.other
@@ -98,10 +106,16 @@ class EndTests(SynchronousTestCase):
 
     def test_noHalfClose(self) -> None:
         """
-        A connection that cannot be half closed, as under TLS, is closed.
+        A connection that cannot be half closed is closed: one under TLS, of
+        which only what is under that could be.
         """
-        self.patch(Transport, "loseWriteConnection", None)
+        makeWrapper: Any = ProtocolWrapper
+        tls = makeWrapper(WrappingFactory(Factory()), self.server)
+        tls.makeConnection(self.other)
+        self.assertTrue(IHalfCloseableDescriptor.providedBy(tls))
+        self.server.transport = tls
         self.client.readConnectionLost()
+        self.assertFalse(self.other.halfClosed)
         self.assertTrue(self.other.disconnecting and self.one.disconnecting)
 
     def test_closed(self) -> None:

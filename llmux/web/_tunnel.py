@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
@@ -85,8 +86,10 @@ class End(Protocol):
             self._finish()
         else:
             other._release()
-            end = getattr(other.transport, "loseWriteConnection", None)
-            (end or other._finish)()
+            if _isPlain(other.transport):
+                other.transport.loseWriteConnection()
+            else:
+                self._finish()
 
     def writeConnectionLost(self) -> None:
         """
@@ -152,9 +155,19 @@ def join(one: End, other: End) -> None:
     for end in (one, other):
         transport = end.transport
         connected = getattr(transport, "protocol", None)
-        if connected is not None and IHalfCloseableDescriptor.providedBy(transport):
+        if connected is not None and _isPlain(transport):
             # The transport asks whatever it was connected to.
             connected.readConnectionLost = end.readConnectionLost
             connected.writeConnectionLost = end.writeConnectionLost
             alsoProvides(connected, IHalfCloseableProtocol)
         transport.registerProducer(end.other, True)
+
+
+def _isPlain(transport: Any) -> bool:
+    """
+    Whether each direction of a connection can be closed by itself.  Under TLS
+    they cannot, although what is under that says so.
+    """
+    return IHalfCloseableDescriptor.providedBy(transport) and not isinstance(
+        transport, ProtocolWrapper
+    )
