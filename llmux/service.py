@@ -189,6 +189,7 @@ class Multiplexer(Service):
         if self._lane is not None:
             self._lane.backends.config = whole
         self._control.served = served
+        self._control.feed.changed()
         self.metrics.show(whole.models)
         context = self.resource.context
         context.config = served

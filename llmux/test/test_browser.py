@@ -19,6 +19,9 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+import yaml
+
+from llmux.test._http import request
 from llmux.test._processes import Processes, eventually, needsPrograms
 from llmux.test._service import ProcessTestCase, Service
 
@@ -372,6 +375,22 @@ class PageTests(BrowserTestCase):
             self.find("#try-send").click()
             self.until("#try-answer", "llama: ")
             self.assertFalse(self.find("#ask").is_displayed())
+
+    def test_reload(self) -> None:
+        """
+        Models that come and go with another configuration do so on the page.
+        """
+        with self.page() as service:
+            self.until(f"{self.card('llama')} .badge", "asleep")
+            path = self.folder / "config.yaml"
+            settings = yaml.safe_load(path.read_text("utf-8"))
+            settings["models"]["qwen"] = settings["models"].pop("mistral")
+            self.configuration(settings)
+            answer = request(service.url, "POST", "/llmux/reload")
+            self.assertEqual(answer.status, 200, answer.body)
+            self.until(f"{self.card('qwen')} .badge", "asleep")
+            eventually(lambda: not self.text(self.card("mistral")), "mistral is gone")
+            self.assertEqual(self.find("#logs-model").text.split(), ["llama", "qwen"])
 
     def test_restart(self) -> None:
         """

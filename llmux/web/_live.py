@@ -209,6 +209,12 @@ class Feed:
             data = frame(asdict(event, value_serializer=_plain), name)
             for reader in tuple(self.readers):
                 reader.send(data)
+        self.changed()
+
+    def changed(self) -> None:
+        """
+        Have watchers told how everything is, soon.
+        """
         if self.watchers and self._due is None:
             self._due = self._clock.callLater(PAUSE, self._show)
 
