@@ -83,7 +83,11 @@ def serve(options: Options) -> int:
     beginLogging(bool(options["verbose"]))
     try:
         program = Program(
-            options.configuration, reactor, bool(options["verbose"]), options.source
+            options.configuration,
+            reactor,
+            bool(options["verbose"]),
+            options.source,
+            options["record"],
         )
         program.startService()
     except LLMuxError as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from llmux.config import Config
@@ -23,13 +24,14 @@ from llmux.hooks import HookOutput, ShellHooks
 from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
 from llmux.listening import Listening, endpointOf
 from llmux.observe.access import accessLogs
-from llmux.observe.account import Accounts
+from llmux.observe.account import Accounts, IAccountant
 from llmux.observe.log import EventLog
 from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.observe.tracing import tracesFor
 from llmux.policies import find
+from llmux.record import Recorder
 from llmux.reload import ISource, Reloaded, Reloader, differences
 from llmux.switching.switcher import Switcher
 from llmux.web._backend import Backends
@@ -80,6 +82,7 @@ class Multiplexer(Service):
         hooks: IHookRunner | None = None,
         environment: Mapping[str, str] | None = None,
         observers: Sequence[IObserver] = (),
+        accountants: Sequence[IAccountant] = (),
         prefix: bytes = b"",
         verbose: bool = False,
         tracerProvider: Any = None,
@@ -92,6 +95,7 @@ class Multiplexer(Service):
         @param environment: what hooks inherit; by default, that of this
             process.
         @param observers: are told of all events, too.
+        @param accountants: are told of each request that is over, too.
         @param prefix: where L{resource} is going to be, if not at the root.
         @param verbose: whether details are logged at the level of news.
         @param tracerProvider: OpenTelemetry's, if the program has one: what
@@ -143,7 +147,7 @@ class Multiplexer(Service):
                 self.switcher,
                 self._backends,
                 reactor,
-                Accounts.of(self.metrics, *self._accountants),
+                Accounts.of(self.metrics, *self._accountants, *accountants),
                 traces=traces[0] if traces else None,
             ),
             self._renderMetrics,
@@ -151,7 +155,6 @@ class Multiplexer(Service):
             int(reactor.seconds()),
             self._control,
         )
-
         self.switcher.whenReconfigured(self._follow)
 
     def reconfigure(self, config: Config) -> Reloaded:
@@ -286,15 +289,24 @@ class Program(MultiService):
         reactor: Any,
         verbose: bool = False,
         source: ISource | None = None,
+        record: str | None = None,
     ) -> None:
         """
         @param source: where the configuration comes from, if it may be read
             again.
+        @param record: the file to which what is asked for is recorded.
         @raise ConfigError: the policy or an endpoint is not to be had.
+        @raise CannotRecord: the file is not to be had.
         """
         super().__init__()
         self._reactor = reactor
-        self.multiplexer = Multiplexer(config, reactor, verbose=verbose)
+        self._recorder = None if record is None else Recorder(record, reactor)
+        self.multiplexer = Multiplexer(
+            config,
+            reactor,
+            verbose=verbose,
+            accountants=[] if self._recorder is None else [self._recorder],
+        )
         self._site = site = ProxySite(self.multiplexer.resource, reactor, config.limits)
         if config.lane == "on":
             site.protocol = self.multiplexer.lane().protocol  # type: ignore[assignment]
@@ -331,7 +343,11 @@ class Program(MultiService):
     def _closed(self, result: Any) -> Any:
         if self._reloader is not None:
             self._reloader.close()
-        return result
+        if self._recorder is None:
+            return result
+        # What the last request was is told in this turn of the reactor yet.
+        turn: Deferred[Any] = deferLater(self._reactor, 0, self._recorder.close)
+        return turn.addCallback(lambda _: result)
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self.multiplexer.hurry)

@@ -17,7 +17,7 @@ from twisted.python import usage
 from llmux._version import __version__
 from llmux.checks import load
 from llmux.config import Config
-from llmux.errors import ConfigError
+from llmux.errors import CannotStart, ConfigError
 
 #: The exit status for a configuration that cannot be used, which is that of
 #: C{sysexits.h} for a wrong command line.
@@ -70,6 +70,15 @@ class Options(usage.Options):
     optParameters = [
         ["config", "c", "config.yaml", "The configuration file, YAML or JSON."],
         ["port", "p", None, "The port to listen on, instead of the file's."],
+        [
+            "record",
+            None,
+            None,
+            (
+                "A file to which to append which model is asked for when, and for how "
+                "long: a trace for llmux simulate."
+            ),
+        ],
     ]
     optFlags = [["verbose", "v", "Log details, too."]]
 
@@ -128,12 +137,19 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     if reactor is None:
         from twisted.internet import reactor
-    from llmux.service import TwistProgram
+    from llmux.service import UNAVAILABLE, TwistProgram
 
     try:
         return TwistProgram(
-            options.configuration, reactor, bool(options["verbose"]), options.source
+            options.configuration,
+            reactor,
+            bool(options["verbose"]),
+            options.source,
+            options["record"],
         )
+    except CannotStart as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(UNAVAILABLE) from None
     except ConfigError as error:
         # C{twist} has a traceback for whatever goes wrong here.
         sys.stderr.write(f"{error}\n")

@@ -75,6 +75,9 @@ class Account:
     @ivar isStream: whether the answer was a stream of events.
     @ivar aborted: why the answer is not whole, if it is not: the client has
         C{left} or C{stalled}, a C{backend_error}, or C{cut} by llmux.
+    @ivar principal: who asked, if they were let in.
+    @ivar maxTokens: how many tokens the answer was to have at most, if the
+        request said so.
     @ivar retries: how often it was sent again because there was no server.
     @ivar span: its place in a trace, if there are traces.
     @ivar first: how the answer began.
@@ -92,6 +95,8 @@ class Account:
     aborted = ""
     retries = 0
     span: object = None
+    principal: object = None
+    maxTokens: int | None = None
     first = b""
     last: Iterable[bytes] = ()
     _usage: Usage | None = None

@@ -12,6 +12,9 @@ them, and for policies that weigh it, what was announced: C{max_tokens}, as
 clients do, or C{size}, in seconds, for those that know.  C{then} is a list of
 requests that follow on the end of this one, as those of an agent do; their
 C{at} counts from there.
+
+Times since 1970, as C{llmux --record} writes them, count from the first
+request.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from llmux.errors import ConfigError, Problem
 
@@ -57,6 +60,9 @@ class Arrival:
         for follower in self.then:
             yield from follower.all()
 
+
+#: Seconds from which on times are taken for those since 1970.
+_SINCE_1970 = 1e8
 
 #: What may stand in a line; whether it must; the least it may be.
 _NUMBERS: Mapping[str, tuple[bool, float | None]] = {
@@ -104,7 +110,11 @@ def parseTrace(lines: Iterable[str], name: str = "") -> list[Arrival]:
             problems.append(Problem("", str(error), name, number))
     if problems:
         raise ConfigError.many(problems)
-    return sorted(arrivals, key=lambda arrival: arrival.at)
+    arrivals.sort(key=lambda arrival: arrival.at)
+    if arrivals and arrivals[0].at >= _SINCE_1970:
+        first = arrivals[0].at
+        return [evolve(one, at=one.at - first) for one in arrivals]
+    return arrivals
 
 
 def checkModels(

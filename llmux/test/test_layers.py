@@ -43,6 +43,7 @@ ROOMS = (
     "hooks",
     "observe",
     "web",
+    "record",
     "reload",
     "listening",
     "service",

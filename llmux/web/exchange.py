@@ -96,6 +96,8 @@ class Exchange:
         principal.enter(plan.model.name, switcher.costs)
         self._principal = principal
         model, limit = plan.model.name, plan.maxTokens
+        self._account.principal = principal
+        self._account.maxTokens = limit
         token = switcher.grant(model, maxTokens=limit)
         if token is None:
             self._mayWait(plan)
