@@ -412,6 +412,13 @@ class StateChanged:
     duration: float
 
 
+def isDeath(event: StateChanged) -> bool:
+    """
+    Whether a model was found dead, or hung, while it was awake.
+    """
+    return event.before is State.CHECKING and event.after is State.DRAINING
+
+
 @frozen
 class HookFinished:
     """

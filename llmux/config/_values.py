@@ -691,8 +691,8 @@ class Config:
     alive_interval_secs: float = field(
         default=30,
         metadata=seconds(
-            "How often a model that is awake and serves nothing is asked whether it "
-            "is alive; 0 for never. It has to fail twice in a row, and is then put "
+            "How often a model that is awake and serves nothing, or answers nothing, "
+            "is asked whether it is alive; 0 for never. It has to fail twice in a row, and is then put "
             "to sleep, so that its next request wakes it again.",
             60,
             low=0,

@@ -31,6 +31,7 @@ from llmux.interfaces import (
     Switch,
     SwitchEnded,
     SwitchStarted,
+    isDeath,
 )
 
 __all__ = ["EventLog"]
@@ -79,6 +80,13 @@ class EventLog:
         if event.after is State.AWAKE and event.before in (State.WAKING, State.UNKNOWN):
             how = "was found awake" if event.before is State.UNKNOWN else "is awake"
             self.log.info("{model} " + how, event="model_activated", **fields)
+        elif isDeath(event):
+            self.log.warn(
+                "{model} does not say that it is alive, and is put to sleep; what is "
+                "asked of it then wakes it",
+                event="model_dead",
+                **fields,
+            )
         elif event.after is State.STUCK:
             self.log.error(
                 "{model} could not be put to sleep: what it holds is not free, and "

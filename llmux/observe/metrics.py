@@ -32,6 +32,7 @@ from llmux.interfaces import (
     State,
     StateChanged,
     SwitchEnded,
+    isDeath,
 )
 from llmux.observe.account import ABORTED, UNKNOWN, Account, IAccountant
 
@@ -229,6 +230,12 @@ class Metrics:
             model,
             registry=registry,
         )
+        self._deaths = Counter(
+            "llmux_model_deaths_total",
+            "Times that an awake model was found dead or hung, and put to sleep.",
+            model,
+            registry=registry,
+        )
         self._refused = Counter(
             "llmux_decisions_refused_total",
             "Decisions of the policy that would have broken a promise.",
@@ -362,6 +369,8 @@ class Metrics:
     def _stateChanged(self, event: StateChanged) -> None:
         self._state.labels(event.model, event.before.value).set(0)
         self._state.labels(event.model, event.after.value).set(1)
+        if isDeath(event):
+            self._deaths.labels(event.model).inc()
         if event.before in _SERVING:
             series = self._series(event.model)
             series.served += event.duration

@@ -25,8 +25,10 @@ from llmux.interfaces import (
     ModelView,
     Snapshot,
     State,
+    StateChanged,
     SwitchEnded,
     SwitchStarted,
+    isDeath,
 )
 
 __all__ = ["Status"]
@@ -79,9 +81,12 @@ class Status:
         factory=lambda: deque(maxlen=RECENT), init=False
     )
     _errors: deque[_Mishap] = field(factory=lambda: deque(maxlen=RECENT), init=False)
+    _deaths: dict[str, int] = field(factory=dict, init=False)
     _since: float = field(init=False)
 
-    interests: ClassVar = frozenset({SwitchStarted, SwitchEnded, HookFinished})
+    interests: ClassVar = frozenset(
+        {SwitchStarted, SwitchEnded, HookFinished, StateChanged}
+    )
 
     def __attrs_post_init__(self) -> None:
         self._since = self._clock.seconds()
@@ -96,6 +101,9 @@ class Status:
         elif isinstance(event, SwitchEnded):
             self._underWay.pop(event.target, None)
             self._recent.appendleft((now, event))
+        elif isinstance(event, StateChanged):
+            if isDeath(event):
+                self._deaths[event.model] = self._deaths.get(event.model, 0) + 1
         elif isinstance(event, HookFinished) and event.hook.value != "alive":
             # That `alive` says no is news, and not a mishap.
             if event.error:
@@ -179,6 +187,7 @@ class Status:
                 now, nsmallest(AGES, (running.granted for running in view.running))
             ),
             "last_error": None if mishap is None else _told(mishap, now),
+            "deaths": self._deaths.get(view.name, 0),
             "address": view.address,
             "pinned": view.pinned,
             "pending": view.pending,

@@ -65,6 +65,7 @@ class Switches:
         place.touch()
         self._board.notify(event)
         if after is State.AWAKE:
+            self._startWatch(place)
             place.idleSince = self._board.clock.seconds()
             if before in (State.WAKING, State.UNKNOWN):
                 place.dead = False
@@ -238,17 +239,39 @@ class Switches:
         if ttl is not None and place.idleTimer is None:
             left = place.idleSince + ttl - clock.seconds()
             place.idleTimer = clock.callLater(max(0.0, left), self._idledTooLong, place)
+        self._startWatch(place)
+
+    def _startWatch(self, place: Place) -> None:
         interval = self._board.config.alive_interval_secs
-        if interval > 0 and place.watchTimer is None:
+        if interval > 0 and place.watchTimer is None and not self._board.stopping:
             if place.residency.doubts:
                 interval = min(interval, SECOND_LOOK)
-            place.watchTimer = clock.callLater(interval, self._watch, place)
+            place.watchTimer = self._board.clock.callLater(interval, self._watch, place)
 
     def _watch(self, place: Place) -> None:
         place.watchTimer = None
-        # One that serves shows by that whether it is alive.
-        if place.serving and not place.tokens:
+        if not place.serving:
+            return
+        # One that answers shows by that that it is alive.
+        if self._hasSilence(place):
             place.residency.check(ALIVE_PATIENCE)
+        if place.serving:
+            self._startWatch(place)
+
+    def _hasSilence(self, place: Place) -> bool:
+        """
+        Whether a model serves nothing, or has answered none of what it serves,
+        one of which has waited for that for longer than is usual.
+        """
+        if any(token.isAnswered for token in place.tokens):
+            return False
+        interval = self._board.config.alive_interval_secs
+        if place.residency.doubts:
+            interval = min(interval, SECOND_LOOK)
+        late = self._board.clock.seconds() - interval
+        return not place.tokens or any(
+            token.granted <= late + 1e-6 for token in place.tokens
+        )
 
     def _idledTooLong(self, place: Place) -> None:
         # The timer is not stopped by each request, which would be work for

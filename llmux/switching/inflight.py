@@ -47,6 +47,13 @@ class Token:
         return self._onRelease is not None
 
     @property
+    def isAnswered(self) -> bool:
+        """
+        Whether the model's server has begun to answer.
+        """
+        return self._onAnswered is None
+
+    @property
     def wasCut(self) -> bool:
         """
         Whether the work was ended before it was done.

@@ -238,6 +238,33 @@ class TroubleTests(ProcessTestCase):
         self.assertNotIn("[DONE]", events)
         self.assertEqual(service.chat("llama").said(), reply("llama", PROMPT))
 
+    def test_hung(self) -> None:
+        """
+        A server that hangs is noticed, ended by its hook and started again,
+        and that is counted; whoever asks then is answered.
+        """
+        settings = self.starting()
+        del settings["models"]["mistral"]
+        llama = settings["models"]["llama"]
+        llama["sleep"] = """
+            echo "$LLMUX_HOOK $LLMUX_MODEL" >>hooks.log
+            kill -9 "$(cat "$LLMUX_MODEL.pid")" || exit 0
+            while curl -s -m 1 -o /dev/null "$LLMUX_URL/health"; do sleep 0.05; done
+        """
+        llama["timeouts"] = {"alive": 0.5}
+        service = self.serve({**settings, "alive_interval_secs": 0.5})
+        self.assertEqual(service.chat("llama").status, 200)
+        os.kill(self.pid("llama"), signal.SIGSTOP)
+        eventually(lambda: "sleep llama" in service.hooksRun(), "it is put to sleep")
+        (model,) = service.get("/llmux/status").json()["models"]
+        self.assertEqual(model["deaths"], 1)
+        name = 'llmux_model_deaths_total{model="llama"}'
+        self.assertEqual(service.metric(name), 1)
+        self.assertEqual(service.chat("llama").said(), reply("llama", PROMPT))
+        self.assertEqual(
+            service.hooksRun(), ["wake llama", "sleep llama", "wake llama"]
+        )
+
     def test_restart(self) -> None:
         """
         After a restart the model that was awake is found, and serves without

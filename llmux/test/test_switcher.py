@@ -972,10 +972,49 @@ class LivenessTests(SwitcherTestCase):
 
     def test_busy(self) -> None:
         """
-        One that serves is not.
+        One that answers is not.
         """
-        self.awake("a")
+        self.awake("a").answered()
+        self.successResultOf(self.switcher.acquire("a"))
         before = self.asked()
+        self.clock.pump([1.0] * 95)
+        self.assertEqual(self.asked(), before)
+
+    def test_hung(self) -> None:
+        """
+        One that serves and has not begun to answer anything for so long is
+        asked; if it is hung, what it serves is ended, and whoever waits has it
+        woken anew.
+        """
+        token = self.awake("a")
+        cut: list[str] = []
+        token.whenCut(cut.append)
+        self.clock.pump([1.0] * 20)
+        late = self.successResultOf(self.switcher.acquire("a"))
+        before = self.asked()
+        self.clock.pump([1.0] * 11)
+        self.assertEqual(self.asked() - before, 1)
+        self.assertIs(self.state("a"), State.AWAKE)
+        self.hooks.awake.clear()
+        self.clock.pump([1.0] * 35)
+        waiting = self.switcher.acquire("a")
+        self.assertIs(self.state("a"), State.DRAINING)
+        self.clock.advance(DEAD_GRACE)
+        self.assertEqual(cut, ["the model was found dead"])
+        self.assertFalse(late.held)
+        self.assertEqual(self.hooks.ran[1:], [("a", "sleep")])
+        self.hooks.finish("a")
+        self.hooks.finish("a")
+        self.successResultOf(waiting)
+
+    def test_answersAgain(self) -> None:
+        """
+        One that begins to answer meanwhile is not asked again.
+        """
+        token = self.awake("a")
+        self.clock.pump([1.0] * 31)
+        before = self.asked()
+        token.answered()
         self.clock.pump([1.0] * 95)
         self.assertEqual(self.asked(), before)
 
