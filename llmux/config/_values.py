@@ -234,6 +234,23 @@ class PolicyConfig:
             30,
         ),
     )
+    default_model: str | None = field(
+        default=None,
+        metadata=key(
+            "The model that is woken when nothing is asked for in its place.",
+            "llama",
+            complaint=badName,
+            default="none",
+        ),
+    )
+    default_after_secs: float = field(
+        default=60,
+        metadata=seconds(
+            "For how long nothing must have been asked for before ``default_model`` "
+            "is woken.",
+            600,
+        ),
+    )
     cancelled_wake: str = field(
         default="yield",
         metadata=key(

@@ -57,6 +57,7 @@ class Checks:
                     ["models", model.name, "url"],
                     'give "port" or "url", not both',
                 )
+        self._default()
         self._needs()
         self._keys()
         if not self.builder.flawed & {"models", "resources", "total", "needs", "pin"}:
@@ -171,6 +172,31 @@ class Checks:
             return f'no such {kind}, did you mean "{shown(near)}"?'
         some = ", ".join(shown(one) for one in list(names)[:_SOME])
         return f"no such {kind}; there are: {some}"
+
+    def _default(self) -> None:
+        """
+        The default model is there, and stays.
+        """
+        name = self.config.policy.default_model
+        if name is None or self.builder.flawed & {"default_model", "aliases"}:
+            return
+        keys = ["policy", "default_model"]
+        model = self.config.modelNamed(name)
+        if model is None:
+            near = nearest(name, list(self.config.models))
+            if self._borrowed(keys):
+                what = "there is no model of the name that the environment gives"
+            elif near:
+                what = f'there is no such model, did you mean "{shown(near)}"?'
+            else:
+                what = "there is no such model"
+            self._problem(keys, what)
+        elif model.ttl_secs is not None:
+            self._problem(
+                keys,
+                "is put to sleep after its ttl_secs, and would be woken again; leave "
+                "one of the two out",
+            )
 
     def _needs(self) -> None:
         """

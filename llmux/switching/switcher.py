@@ -39,6 +39,7 @@ from llmux.interfaces import (
 from llmux.switching._board import Board
 from llmux.switching._changes import Renewal
 from llmux.switching._choice import Choice
+from llmux.switching._home import Home
 from llmux.switching._place import Place
 from llmux.switching._queues import Queues
 from llmux.switching._residency import Errand, Residency
@@ -87,6 +88,8 @@ class Switcher:
             self._probe,
             self._preload,
         )
+
+        self._home = Home(self._board, lambda name: self.wake(name, Reason.PRELOAD))
 
     def _make(self, model: ModelConfig) -> Place:
         board = self._board
@@ -439,6 +442,7 @@ class Switcher:
                 self._switches.startIdling(place)
         for move in list(self._board.moves.values()):
             self._switches.advance(move)
+        self._home.advance()
         if self._board.stopping:
             self._stepStop()
         elif self._board.waiting:

@@ -474,6 +474,14 @@ class World:
         """
         target = event.target
         waiting = self.waitingFor(target)
+        if event.reason is Reason.PRELOAD and not waiting:
+            # For the default model nobody waits; nor does anybody else.
+            for other in self.clients.values():
+                self.expect(
+                    not self.collide(target, other.model),
+                    f"a switch to {target} by default although {other} is there",
+                )
+            return
         self.expect(bool(waiting), f"switch to {target}, which nobody wants")
         if not waiting:
             return
@@ -512,9 +520,10 @@ class World:
                 view.inFlight == held[name],
                 f"{name}: {view.inFlight} in flight, but {held[name]} tokens held",
             )
+            queued = sum(one.reason is not Reason.PRELOAD for one in view.queue)
             self.expect(
-                len(view.queue) == waiting[name],
-                f"{name}: {len(view.queue)} queued, {waiting[name]} wait",
+                queued == waiting[name],
+                f"{name}: {queued} queued, {waiting[name]} wait",
             )
             if held[name]:
                 self.expect(

@@ -36,6 +36,7 @@ ROOMS = (
     "switching._queues",
     "switching._switches",
     "switching._changes",
+    "switching._home",
     "switching._choice",
     "switching.switcher",
     "policies",
