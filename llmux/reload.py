@@ -135,6 +135,7 @@ class Reloader(Service):
         self._timer: IDelayedCall | None = None
         self._loaded = self._seen = self._stamp()
         self._former: Any = None
+        self._hasTerminal = False
 
     def reload(self) -> Reloaded:
         """
@@ -179,6 +180,7 @@ class Reloader(Service):
         Heed the signal, and look at the file.
         """
         super().startService()
+        self._hasTerminal = os.isatty(0)
         self._former = signal.signal(signal.SIGHUP, self._signalled)
         self._arm()
 
@@ -200,7 +202,15 @@ class Reloader(Service):
             signal.signal(signal.SIGHUP, former)
 
     def _signalled(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._tried)
+        self._reactor.callFromThread(self._heed)
+
+    def _heed(self) -> None:
+        if self._hasTerminal and not os.isatty(0) and self.running:
+            # That was meant by the signal: nobody is there any more.
+            self.log.info("The terminal is gone.", event="hung_up")
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self._tried()
 
     def _tried(self) -> None:
         if not self.running:

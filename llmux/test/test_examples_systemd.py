@@ -174,6 +174,27 @@ class ActivationTests(ExampleTestCase):
             self.assertIn("llama: ", asked.reply().said())
             self.assertEqual(service.hooksRun(), ["wake llama"])
 
+    def test_restartWhileStreaming(self) -> None:
+        """
+        While the old llmux lets a stream come to its end, whoever comes waits
+        in the socket for the next one; nobody is refused, and nothing is cut.
+        """
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+            service = self.activated(listener)
+            stream = service.stream("llama", tokens=40, rate=20)
+            stream.next()
+            service.running.signal(signal.SIGTERM)
+            eventually(
+                lambda: "Stopping; " in service.running.output(), "it is stopping"
+            )
+            asked = [service.asked("llama") for _ in range(5)]
+            self.assertEqual(list(stream.events())[-1], "[DONE]")
+            service.running.wait()
+            service = self.activated(listener)
+            for one in asked:
+                self.assertIn("llama: ", one.reply().said())
+            self.assertEqual(service.hooksRun(), ["wake llama"])
+
     def activated(self, listener: socket.socket) -> Service:
         """
         Start llmux as systemd does, with a socket that listens.

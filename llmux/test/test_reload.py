@@ -196,6 +196,26 @@ class ReloaderTests(SynchronousTestCase):
         reloader.close()
         self.assertIs(signal.getsignal(signal.SIGHUP), former)
 
+    def test_terminal(self) -> None:
+        """
+        If the terminal in which llmux was started is closed, which has the
+        same signal sent, llmux ends as it would have otherwise.
+        """
+        killed: list[tuple[int, int]] = []
+        isThere = True
+        self.patch(os, "isatty", lambda number: isThere)
+        self.reloader()
+        kill = os.kill
+        kill(os.getpid(), signal.SIGHUP)
+        self.patch(os, "kill", lambda *both: killed.append(both))
+        (call,) = self.reactor.called
+        call()
+        self.assertEqual((self.source.reads, killed), (1, []))
+        isThere = False
+        call()
+        self.assertEqual(self.source.reads, 1)
+        self.assertEqual(killed, [(os.getpid(), signal.SIGTERM)])
+
     def test_watched(self) -> None:
         """
         If that is configured, it is read when it has changed, once, and not
