@@ -89,19 +89,17 @@ class Exchange:
         """
         @raise LLMuxError: if the request is refused.
         """
-        asked = self._asked
-        principal = self._context.access.admit(asked, self._client)
+        principal = self._context.access.admit(self._asked, self._client)
         self._plan = plan = self._makePlan(principal.config)
-        self._account.model = plan.model.name
-        principal.enter(plan.model.name, switcher.costs)
+        model, limit, account = plan.model.name, plan.maxTokens, self._account
+        account.model, account.maxTokens, account.principal = model, limit, principal
+        principal.enter(model, switcher.costs)
         self._principal = principal
-        model, limit = plan.model.name, plan.maxTokens
-        self._account.principal = principal
-        self._account.maxTokens = limit
         token = switcher.grant(model, maxTokens=limit)
         if token is None:
             self._mayWait(plan)
-            priority = priorityOf(asked, principal.priority, principal.maxPriority)
+            most = principal.maxPriority
+            priority = priorityOf(self._asked, principal.priority, most)
             self._await(switcher.acquire(model, priority=priority, maxTokens=limit))
         else:
             self._forward(token)
