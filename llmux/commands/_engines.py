@@ -224,6 +224,8 @@ class Plan:
                         lines += [f"    aliases: [{_text(model.alias)}]"]
                 if engine.renamed:
                     lines += [f"    backend_model: {_text(model.name)}"]
+                if engine.name == "ollama":
+                    lines += ["    api: ollama"]
                 start = f"cd {engine.name} && {engine.environment(model)}"
                 lines += [
                     f"    wake: {_text(f'{start}./wake.sh')}",

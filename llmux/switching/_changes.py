@@ -25,7 +25,7 @@ from llmux.switching._switches import Switches
 from llmux.switching.placement import fits
 
 #: The keys of a model that do not change while it holds something.
-ENGINE = ("wake", "sleep", "alive", "port", "url", "backend_model", "needs")
+ENGINE = ("wake", "sleep", "alive", "port", "url", "backend_model", "api", "needs")
 
 
 @define(eq=False)

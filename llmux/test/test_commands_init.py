@@ -119,6 +119,10 @@ class OptionTests(InitTestCase):
                 "Qwen3-8B": (8003, None, "Qwen3-8B", ["Qwen/Qwen3-8B"]),
             },
         )
+        self.assertEqual(
+            [name for name, model in config.models.items() if model.api == "ollama"],
+            ["llama3.2:3b"],
+        )
         wake = self.models()["qwen3 8b"]["wake"]
         self.assertTrue(wake.endswith(" ./wake.sh"))
         shown = subprocess.run(
