@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from math import inf
 from statistics import median
 from time import perf_counter
 
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     @return: the exit status: 0 if all are within their limits.
     """
     parser = argparse.ArgumentParser("benchmarks.switching", description=__doc__)
-    parser.add_argument("--policy", default="fifo")
+    parser.add_argument("--policy", default="cost-aware")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--waiters", type=int, default=100)
     parser.add_argument("--models", type=int, default=100)
@@ -161,12 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(figures))
     else:
         print(f"policy {policy}, medians of {options.rounds}, milliseconds")
-        print(f"a switch, {options.waiters} waiters:      {figures['switch']:8.3f}")
-        print(
-            f"a decision, {options.models} models, {options.queue} waiters: "
-            f"{figures['decision']:8.3f}"
-        )
-        print(f"a token taken and given back: {figures['grant']:8.4f}")
+        for name, what in (
+            ("switch", f"a switch, {options.waiters} waiters"),
+            ("decision", f"a decision, {options.models} models, {options.queue} wait"),
+            ("grant", "a token taken and given back"),
+        ):
+            verdict = "MISS" if figures[name] > LIMITS.get(name, inf) else "ok"
+            most = f"at most {LIMITS[name]:g}" if name in LIMITS else ""
+            print(f"{verdict:4} {what + ':':45} {figures[name]:8.4f}  {most}".rstrip())
     return int(any(figures[name] > limit for name, limit in LIMITS.items()))
 
 

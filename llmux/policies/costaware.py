@@ -8,7 +8,9 @@ Whom to wake
 
 Whoever has waited longest comes first, after priorities, each point of which
 counts as some seconds of waiting; so whoever waits long enough comes first in
-the end.  What has to make room is what is cheapest to lose: idle before busy,
+the end.  While there is time for all, a model may come before that by whose
+switch more waiting is ended for what it takes: one that many wait for, or to
+which this very switch is cheap.  What has to make room is what is cheapest to lose: idle before busy,
 soon drained before late, cheap to bring back before dear.  If nothing that is
 in the way has anything in flight, the switch begins at once.
 
@@ -63,6 +65,7 @@ from llmux.interfaces import (
 )
 from llmux.policies.drains import Drain, Lengths, drain
 from llmux.policies.stakes import Stakes
+from llmux.policies.turns import LOOK, inTurn
 from llmux.switching.placement import fits, roomFor
 
 
@@ -83,20 +86,18 @@ class CostAware:
     @ivar quantum: how long others may be kept waiting at most for the sake of
         a model that has work, however large their bounds are: in round trips,
         each of which is two switches and the length of a request.
-    @ivar look: how many of those who wait for a model are looked at.
     """
 
     ageing: float = 10.0
     worthwhile: float = 0.2
     fairness: float = 1.0
     quantum: float = 10.0
-    look: int = 64
 
     def decide(self, snapshot: Snapshot) -> Decision:
         """
         See L{ISwitchPolicy.decide}.
         """
-        wanted = self._wanted(snapshot)
+        wanted = inTurn(snapshot, self.ageing)
         recheck: float | None = None
         held: list[tuple[ModelView, frozenset[str]]] = []
         spare: frozenset[str] = frozenset()
@@ -120,33 +121,7 @@ class CostAware:
             return Admit(joins)
         return Stay(recheck)
 
-    # Whom to wake ---------------------------------------------------------------
-
-    def _wanted(self, snapshot: Snapshot) -> list[ModelView]:
-        """
-        @return: the models that are asleep and waited for, in the order in
-            which they should be woken.
-        """
-        wanted = [
-            (self._rank(snapshot, view), view)
-            for view in snapshot.models.values()
-            if view.oldest is not None
-            and view.state is State.ASLEEP
-            and not view.coming
-        ]
-        wanted.sort(key=lambda one: one[0])
-        return [view for _, view in wanted]
-
-    def _rank(self, snapshot: Snapshot, view: ModelView) -> tuple[float, int]:
-        oldest = view.oldest
-        assert oldest is not None
-        urgent = oldest.priority * self.ageing - oldest.since
-        if view.urgency > oldest.priority:
-            urgent = max(
-                waiting.priority * self.ageing - waiting.since
-                for waiting in islice(view.queue, self.look)
-            )
-        return -urgent, oldest.number
+    # Who makes room ----------------------------------------------------------------
 
     @staticmethod
     def _loss(view: ModelView, snapshot: Snapshot) -> float:
@@ -320,7 +295,7 @@ class CostAware:
             ]
             stakes = Stakes.of(snapshot, (view,), waitedFor, self.quantum)
             tried: set[tuple[Lengths, float | None]] = set()
-            for waiting in islice(view.queue, self.look):
+            for waiting in islice(view.queue, LOOK):
                 lengths = Lengths.of(view.name, snapshot.costs, waiting.maxTokens)
                 kind = lengths, waiting.size
                 if kind in tried:

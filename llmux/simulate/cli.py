@@ -52,7 +52,7 @@ class Options(usage.Options):
         ["trace", "t", None, 'JSON lines: {"at": 12.5, "model": "a", "seconds": 8}'],
         ["costs", "k", None, "YAML: what each model's wake and sleep take."],
         ["seed", None, 0, "What all chance comes from.", int],
-        ["max-wait-secs", None, None, "Instead of the configuration's own", _number],
+        ["max-wait-secs", None, None, "Instead of policy.max_wait_secs", _number],
         [
             "target-secs",
             None,

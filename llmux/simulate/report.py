@@ -108,6 +108,9 @@ class Report:
     @ivar broken: requests whose model died while it served them.
     @ivar cut: requests that were ended because a drain took too long.
     @ivar timeline: all changes, if they were asked for.
+    @ivar overdue: how often a model had to wait for the switches of others
+        though somebody had waited for it for as long as they may be passed
+        over: a sign of more than can be served within the bounds.
     """
 
     policy: str
@@ -127,6 +130,7 @@ class Report:
     broken: int
     cut: int
     timeline: Sequence[Change] = field(default=(), repr=False)
+    overdue: int = 0
 
     @property
     def effort(self) -> float:
@@ -156,6 +160,7 @@ class Report:
             "passed_over_secs": self.passedOver,
             "bound_secs": self.bound,
             "bound_missed": self.missed,
+            "overdue": self.overdue,
             "lost": self.lost,
             "refused": self.refused,
             "broken": self.broken,
@@ -240,6 +245,7 @@ def text(reports: Sequence[Report]) -> str:
             f"{count} {what}"
             for count, what in (
                 (report.missed, "times a request was passed over for too long"),
+                (report.overdue, "times others stood before an overdue model"),
                 (report.failed, "failed switches"),
                 (report.refused, "requests told to come back later"),
                 (report.broken, "requests broken by a dying model"),

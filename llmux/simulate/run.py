@@ -303,4 +303,5 @@ def _report(run: _Run, name: str, target: float | None) -> Report:
         broken=run.broken,
         cut=run.cut,
         timeline=tuple(watch.timeline),
+        overdue=watch.overdue,
     )

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from llmux.interfaces import (
+    BoundMissed,
     Event,
     IObserver,
     State,
@@ -58,6 +59,7 @@ class Watch:
     @ivar models: all models by name.
     @ivar serving: seconds in which something was in flight.
     @ivar switching: seconds in which nothing was and a hook ran.
+    @ivar overdue: how often was said that a bound could not be held.
     @ivar timeline: changes, if they are to be kept.
     """
 
@@ -104,6 +106,7 @@ class Watch:
         self.passedOver = 0.0
         self.bound: float | None = None
         self.missed = 0
+        self.overdue = 0
         self._tightest = -1.0
 
     def notify(self, event: Event) -> None:
@@ -126,6 +129,8 @@ class Watch:
                 self.switches += 1
             else:
                 self.failed += 1
+        elif isinstance(event, BoundMissed):
+            self.overdue += 1
 
     def arrived(self, number: int, model: str) -> None:
         """

@@ -168,6 +168,69 @@ class WhomTests(SynchronousTestCase):
         self.assertEqual(decide(awake("a", pinned=True), asleep("b", 1)), Stay())
 
 
+class TurnTests(SynchronousTestCase):
+    """
+    Tests for who may come before those who have waited longer.
+    """
+
+    def decide(self, *views: ModelView, **switches: float) -> Decision:
+        """
+        Ask the policy when C{a} is awake and idle.
+
+        @param switches: what it takes to switch from C{a}, by model.
+        """
+        costs = Costs()
+        for view in views:
+            for _ in range(20):
+                costs.woke(view.name, 9.0)
+                costs.slept(view.name, 1.0)
+                costs.served(view.name, 8.0)
+                if view.name in switches:
+                    costs.switched("a", view.name, switches[view.name])
+        models = {one.name: one for one in (awake("a"), *views)}
+        return CostAware().decide(Snapshot(NOW, models, {"machine": 0.0}, costs))
+
+    def test_number(self) -> None:
+        """
+        A model that many wait for comes before one that one waits for.
+        """
+        self.assertEqual(
+            self.decide(asleep("b", 5.0, maxWait=300.0), asleep("c", *[4.0] * 20)),
+            Switch("c", {"a"}),
+        )
+
+    def test_direction(self) -> None:
+        """
+        So does one to which this very switch is cheap.
+        """
+        waiting = asleep("b", 5.0, maxWait=300.0), asleep("c", 4.0)
+        self.assertEqual(self.decide(*waiting, b=9.0, c=10.0), Switch("b", {"a"}))
+        self.assertEqual(self.decide(*waiting, b=60.0, c=10.0), Switch("c", {"a"}))
+
+    def test_inTime(self) -> None:
+        """
+        But not if somebody would then be served too late: then the order is
+        that of arrival.
+        """
+        for bound, first in ((300.0, "c"), (90.0, "b")):
+            self.assertEqual(
+                self.decide(asleep("b", 5.0, maxWait=bound), asleep("c", *[4.0] * 20)),
+                Switch(first, {"a"}),
+                bound,
+            )
+
+    def test_notForEver(self) -> None:
+        """
+        Even without a bound, whoever has waited long enough comes first.
+        """
+        crowd = asleep("c", *[4.0] * 20, maxWait=None)
+        for age, first in ((10.0, "c"), (100.0, "b")):
+            self.assertEqual(
+                self.decide(asleep("b", age, maxWait=None), crowd),
+                Switch(first, {"a"}),
+            )
+
+
 class WhenTests(SynchronousTestCase):
     """
     Tests for when the policy leaves a model that has work.
@@ -448,6 +511,28 @@ class WholeTests(SynchronousTestCase):
         self.assertLess(ours.switches, 0.7 * first.switches)
         self.assertLess(ours.waits.mean, first.waits.mean)
         self.assertEqual((ours.lost, ours.missed), (0, 0))
+
+    def test_overload(self) -> None:
+        """
+        When more comes than can be served within the bounds, that is said,
+        and models are served in the order of arrival: nobody starves.
+        """
+        config = makeConfig(*"abcd", policy=PolicyConfig(max_wait_secs=60))
+        trace = [Arrival(0.25 * n, "aaaaabcd"[n % 8], 8.0) for n in range(1600)]
+        costs = {name: ModelCost(wake=18.0, sleep=2.0) for name in "abcd"}
+        report = simulate(config, trace, costs, "cost-aware")
+        self.assertEqual((report.lost, report.missed), (0, 0))
+        self.assertGreater(report.waits.mean, 60.0)
+        self.assertGreater(report.overdue, 0)
+        rare = [report.byModel[name].max for name in "bcd"]
+        self.assertLess(max(rare), 1.5 * report.byModel["a"].max)
+
+    def test_calm(self) -> None:
+        """
+        Where the bounds can be held, nothing is said.
+        """
+        trace = [Arrival(10.0 * n, "ab"[n % 2], 2.0) for n in range(40)]
+        self.assertEqual(self.simulate(trace).overdue, 0)
 
     def test_starvation(self) -> None:
         """
