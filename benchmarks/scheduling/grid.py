@@ -186,7 +186,7 @@ def outcome(cell: Cell, rivals: Outcome | None = None) -> Outcome:
     mean: dict[str, list[float]] = {}
     p99: dict[str, list[float]] = {}
     missed = lost = 0
-    for policy in (*RIVALS, "cost-aware", *((TOLD,) if cell.machine is ONE else ())):
+    for policy in (*RIVALS, "cost-aware", *((TOLD,) if cell.machine == ONE else ())):
         if rivals is not None and policy in RIVALS:
             goodput[policy] = rivals.goodput[policy]
             mean[policy], p99[policy] = rivals.mean[policy], rivals.p99[policy]
