@@ -116,6 +116,8 @@ class Stage:
                     "port": model.port,
                     **dict.fromkeys(("wake", "sleep", "alive"), "exec sh ./hook.sh"),
                     "needs": dict.fromkeys(model.places, 1),
+                    # llama.cpp's closes connections when too many come at once.
+                    "max_in_flight": 16 if model.kind == "llama" else None,
                     "timeouts": {
                         "wake": 8,
                         "sleep": 8,

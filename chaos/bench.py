@@ -1,0 +1,207 @@
+"""
+What the commands that measure llmux from outside have in common: llmux with
+its watchdog, a server that takes anything, and plain clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import yaml
+from attrs import define, field
+
+from chaos.stage import ROOT, freePorts
+
+BODY = b'{"model":"%b","messages":[]}'
+
+
+def raiseLimit() -> int:
+    """
+    Take as many descriptors as are allowed, for us and what we start.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(hard, 65536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
+
+
+@define(eq=False)
+class Bench:
+    """
+    llmux and a server.
+
+    @ivar models: their settings, but for the port.
+    @ivar settings: the rest of the configuration.
+    """
+
+    models: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any] = field(factory=dict)
+    root: Path = ROOT
+    folder: Path = field(factory=lambda: Path(mkdtemp(prefix="llmux-bench-")))
+    port: int = field(default=0, init=False)
+    _processes: list[subprocess.Popen[bytes]] = field(factory=list, init=False)
+
+    async def start(self) -> float:
+        """
+        Start both.
+
+        @return: how many seconds llmux took.
+
+        @raise RuntimeError: it does not answer.
+        """
+        self.port, sink = freePorts(2)
+        config = {
+            "port": self.port,
+            **self.settings,
+            "models": {
+                name: {"port": sink, **model} for name, model in self.models.items()
+            },
+        }
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        self._run("chaos.sink", str(sink))
+        began = time.monotonic()
+        self._run(
+            *("chaos.watched", str(self.folder / "watch"), "--log-format=text"),
+            *("llmux", "--config", str(path)),
+        )
+        while time.monotonic() < began + 60:
+            if self._processes[-1].poll() is not None:
+                break
+            try:
+                await self.ask("", path="/health", method="GET")
+                return time.monotonic() - began
+            except OSError:
+                await asyncio.sleep(0.02)
+        raise RuntimeError((self.folder / "log").read_text()[-2000:])
+
+    def _run(self, *argv: str) -> None:
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self._processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", *argv],
+                    cwd=self.folder,
+                    env={
+                        **os.environ,
+                        "PYTHONPATH": f"{self.root}:{ROOT}",
+                        "TMPDIR": str(temporary),
+                    },
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+
+    def signal(self, number: int) -> None:
+        """
+        Send llmux a signal.
+        """
+        self._processes[-1].send_signal(number)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """
+        What the watchdog has written.
+        """
+        path = self.folder / "watch"
+        text = path.read_text() if path.exists() else ""
+        return [
+            json.loads(line) for line in text.splitlines(keepends=True) if "\n" in line
+        ]
+
+    def end(self) -> None:
+        """
+        End both, and remove the folder.
+        """
+        for process in reversed(self._processes):
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """
+        Connect to llmux.
+        """
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def ask(
+        self,
+        model: str,
+        query: str = "",
+        path: str = "/v1/chat/completions",
+        method: str = "POST",
+        size: int = 0,
+    ) -> bytes:
+        """
+        Ask for something, and read the answer to its end.
+
+        @param size: of a body that is nothing but zeros.
+
+        @return: the answer.
+
+        @raise OSError: there is none, or it is no good one.
+        """
+        reader, writer = await self.connect()
+        try:
+            body = BODY % model.encode()
+            if method == "GET":
+                body = b""
+            if size:
+                query = f"?model={model}"
+            length = size or len(body)
+            writer.write(
+                f"{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n"
+                f"Connection: close\r\nContent-Length: {length}\r\n\r\n".encode()
+            )
+            if not size:
+                writer.write(body)
+            part = bytes(1 << 18)
+            for at in range(0, size, len(part)):
+                writer.write(part[: size - at])
+                await writer.drain()
+            answer = await reader.read()
+            while more := await reader.read():
+                answer += more
+        finally:
+            writer.close()
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise OSError(f"{model}: {answer[:300]!r}")
+        if b"chunked" in answer and not answer.endswith(b"\r\n0\r\n\r\n"):
+            raise OSError(f"{model}: the answer was cut")
+        return answer
+
+
+def megabytes(size: float) -> str:
+    """
+    A size for people.
+    """
+    return f"{size / 2**20:.0f} MiB"
+
+
+def number(text: str) -> int:
+    """
+    Such as C{512M}.
+    """
+    found = re.fullmatch(r"(\d+)([KMG]?)", text)
+    if found is None:
+        raise ValueError(text)
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
