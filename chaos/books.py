@@ -55,6 +55,8 @@ def effects(torment: Torment) -> frozenset[str]:
     """
     if torment.what == "restart":
         return OF_RESTART
+    if torment.what == "reload":
+        return frozenset()
     if torment.what == "disk":
         return OF_DISK | OF_MODEL
     if torment.what == "descriptors":

@@ -193,6 +193,27 @@ class Stage:
             await asyncio.sleep(0.05)
         raise RuntimeError(f"llmux does not start: see {self.folder}/llmux.log")
 
+    def reload(self, change: int | None) -> None:
+        """
+        Have llmux read its configuration again.
+
+        @param change: what is other than it was: odd numbers make a file that
+            is good, even ones one that is not; L{None} puts it back.
+        """
+        assert self.process is not None
+        settings = dict(self.settings)
+        if change is not None:
+            settings["alive_interval_secs"] = 1 + change % 5
+            settings["models"] = {
+                name: {**model, "priority": (change + place) % 3}
+                for place, (name, model) in enumerate(self.settings["models"].items())
+            }
+        text = yaml.safe_dump(settings)
+        if change is not None and change % 2 == 0:
+            text = text[: len(text) // 2] + "\n: ["
+        (self.folder / "config.yaml").write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+
     async def get(self, path: str) -> Any:
         """
         Ask llmux for something in JSON.

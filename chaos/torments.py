@@ -141,6 +141,14 @@ class Tormentor:
         self.stage.lane = not self.stage.lane
         await self.stage.start()
 
+    async def reload(self, model: str, number: float) -> None:
+        """
+        llmux is to go by another file, which is good, or is none at all.
+        """
+        self.stage.reload(int(number * 100))
+        await asyncio.sleep(1)
+        self.stage.reload(None)
+
     async def disk(self, model: str, number: float) -> None:
         """
         No file can grow: not that of a large body, and not the log.
@@ -165,6 +173,7 @@ TORMENTS: dict[str, Callable[[Tormentor, str, float], Awaitable[None]]] = {
     "freeze": Tormentor.freeze,
     "hook": Tormentor.hook,
     "restart": Tormentor.restart,
+    "reload": Tormentor.reload,
     "disk": Tormentor.disk,
     "descriptors": Tormentor.descriptors,
 }
@@ -175,9 +184,10 @@ KINDS = {
     "freeze": 3,
     "hook": 8,
     "restart": 1,
+    "reload": 2,
     "disk": 1,
     "descriptors": 1,
 }
 
 #: Those that concern all of llmux.
-GLOBAL = frozenset({"restart", "disk", "descriptors"})
+GLOBAL = frozenset({"restart", "reload", "disk", "descriptors"})

@@ -120,6 +120,13 @@ class BooksTests(SynchronousTestCase):
         self.assertSaid(self.judged([gone]), "unreachable")
         self.assertEqual(self.judged([gone], Torment("restart", "", 9, 10)), [])
 
+    def test_reload(self) -> None:
+        """
+        Another configuration explains nothing.
+        """
+        gone = record(end="broken")
+        self.assertSaid(self.judged([gone], Torment("reload", "", 9, 12)), "broken")
+
     def test_faulty(self) -> None:
         """
         A client that asked for a broken answer may get one.
