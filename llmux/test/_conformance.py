@@ -506,6 +506,19 @@ class Failing(WireCase):
         await client.end()
         self.assertNotIsInstance(client.reason, ConnectionDone)
 
+    async def test_resetUnframed(self) -> None:
+        """
+        A connection that breaks is no end of a body, even if the body has no
+        other than that of its connection.
+        """
+        client = await self.ask(post())
+        server = await self.backend.connection()
+        await server.takeRequest()
+        server.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        await client.take(b"abc\r\n")
+        server.abort()
+        self.assertEqual(await client.end(), b"")
+
     async def test_truncatedEvents(self) -> None:
         """
         A stream of events gets one more, that says what happened, and no end.

@@ -330,6 +330,14 @@ class Sending:
         if self._message is not None:
             self._message.abort()
 
+    def wasReset(self) -> bool:
+        """
+        Whether its connection was lost other than by being closed, which is
+        no end of a body.
+        """
+        guard = None if self._message is None else self._message.guard
+        return guard is not None and guard.wasReset
+
     def received(self) -> None:
         """
         Say that the whole response has been received: the connection is no

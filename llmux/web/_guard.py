@@ -15,12 +15,15 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llmux.web._headers import PROTECTED, Pair
@@ -57,12 +60,14 @@ class Guard(ProtocolWrapper):
 
     @ivar requests: how many requests have been sent over it.
     @ivar received: whether anything came back since the last one.
+    @ivar wasReset: whether the connection was lost other than by being closed.
     @ivar problem: what was wrong with what came back, in words that a client
         may see; empty if nothing was.
     """
 
     requests = 0
     received = False
+    wasReset = False
     problem = ""
     _head: bytes | None = None
     _skipped = 0
@@ -80,6 +85,13 @@ class Guard(ProtocolWrapper):
         self.received = False
         self._head = b""
         self._skipped = 0
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The connection is lost.
+        """
+        self.wasReset = reason.check(ConnectionDone) is None
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
         """

@@ -44,6 +44,9 @@ _LONGEST_LINE = 8192
 KNOWN = 256
 LONGEST_KNOWN = 4096
 
+#: What is said of a head that llhttp does not take, or that is ambiguous.
+_NO_HEAD = "broke off in the head of its answer, or it was not HTTP"
+
 #: The first length that a head says.
 _length = re.compile(
     rb"\n(?i:content-length)[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r?\n"
@@ -226,9 +229,7 @@ def _parsed(head: bytes) -> _Headers:
         try:
             HttpResponseParser(found).feed_data(_lineEnd.sub(_unfolded, head))
         except (HttpParserError, HttpParserUpgrade):
-            raise BadResponse(
-                "broke off in the head of its answer, or it was not HTTP"
-            ) from None
+            raise BadResponse(_NO_HEAD) from None
     return found
 
 
@@ -243,11 +244,11 @@ def _readResponse(text: bytes) -> ResponseHead:
         name = name.lower()
         if name == b"content-length":
             if value != b"0" or hasLength:
-                raise BadResponse("sent a head that is not valid")
+                raise BadResponse(_NO_HEAD)
             hasLength = True
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked" or isChunked:
-                raise BadResponse("sent a head that is not valid")
+                raise BadResponse(_NO_HEAD)
             isChunked = True
         elif name == b"connection":
             words = [word.strip(b" \t") for word in value.lower().split(b",")]

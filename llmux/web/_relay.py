@@ -114,9 +114,12 @@ class Relay(Protocol):
     @ivar size: how many bytes were passed on.
     @ivar first: how the body began.
     @ivar last: how each of the last few parts ended.
+    @ivar wasReset: says whether the connection to the server was lost other
+        than by being closed.
     @ivar stalled: whether the client was given up.
     """
 
+    wasReset: Callable[[], bool] = staticmethod(lambda: False)
     size = 0
     first = b""
     stalled = False
@@ -182,7 +185,11 @@ class Relay(Protocol):
         """
         if not self._open:
             return
-        if not reason.check(ResponseDone, PotentialDataLoss):
+        # A body whose only end is that of its connection.
+        isUnframed = reason.check(PotentialDataLoss)
+        if (isUnframed and self.wasReset()) or not (
+            isUnframed or reason.check(ResponseDone)
+        ):
             self._broken("broke off before its answer was complete")
             return
         self._ended = True

@@ -232,6 +232,7 @@ class Exchange:
         length = lengthOf(response, self._asked.method)
         if self._begin(response.code, response.phrase, given, length):
             self._relay = relay = self._makeRelay(Relay, sending.received)
+            relay.wasReset = sending.wasReset
             response.deliverBody(relay)
 
     def _begin(

@@ -1,0 +1,409 @@
+"""
+Both ways through llmux, the lane and the usual one, side by side: whatever a
+client and a model's server send, what the other gets to see is the same.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from attrs import frozen
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.test._memory import ADDRESS, MemoryCase, Transport
+from llmux.web.lane import Lane
+from llmux.web.resource import ProxyResource
+from llmux.web.site import ProxySite
+
+#: What differs between any two responses.
+RANDOM = (b"x-request-id",)
+
+
+@frozen
+class Message:
+    """
+    What is the same of a message, whoever wrote it.
+
+    @ivar body: without its framing.
+    @ivar isWhole: whether its end was seen.
+    """
+
+    first: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    isWhole: bool
+
+
+def messages(data: bytes, methods: list[bytes], closed: bool) -> list[Message]:
+    """
+    Take apart what was sent over a connection.
+
+    @param methods: those of the requests that it answers; empty, if it is
+        requests itself.
+    @param closed: whether the connection was closed behind it.
+    """
+    found = []
+    pending = list(methods)
+    while data:
+        head, end, data = data.partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        # What is taken for a head may be a body, if a request was not one
+        # request to llmux; then that has to be the same, too.
+        pairs = [line.partition(b": ") for line in lines]
+        headers: Any = sorted((name.lower(), value) for name, _, value in pairs)
+        given = dict(headers)
+        isInterim = bool(methods) and first[9:10] == b"1"
+        method = pending.pop(0) if pending and not isInterim else b""
+        isEmpty = method == b"HEAD" or isInterim or first[9:12] in (b"204", b"304")
+        body, isWhole = b"", True
+        if isEmpty or not end:
+            isWhole = bool(end)
+        elif b"transfer-encoding" in given:
+            body, isWhole, data = chunks(data)
+        elif b"content-length" in given:
+            length = int(given[b"content-length"])
+            body, data = data[:length], data[length:]
+            isWhole = len(body) == length
+        elif methods:
+            body, data, isWhole = data, b"", closed
+        same = tuple(pair for pair in headers if pair[0] not in RANDOM)
+        found.append(Message(first, same, body, isWhole))
+    return found
+
+
+def chunks(data: bytes) -> tuple[bytes, bool, bytes]:
+    """
+    Take the chunks of a body apart.
+
+    @return: the body, whether its end was among it, and what follows.
+    """
+    body = b""
+    while True:
+        size, mark, rest = data.partition(b"\r\n")
+        if not mark:
+            assert not size, data
+            return body, False, b""
+        length = int(size, 16)
+        if not length:
+            assert rest.startswith(b"\r\n"), data
+            return body, True, rest[2:]
+        part, data = rest[:length], rest[length:]
+        body += part
+        assert data.startswith(b"\r\n"), (part, data)
+        data = data[2:]
+
+
+class Way(MemoryCase):
+    """
+    One way, in memory, with all its surroundings.
+
+    @ivar heard: what the model's server has received, by request.
+    """
+
+    def runTest(self) -> None:
+        """
+        It is no test by itself.
+        """
+
+    def build(self, isLane: bool) -> Way:
+        """
+        Build it.
+
+        @param isLane: which of the two it is.
+        """
+        self.start(models={"a": {"port": 8001, "backend_model": "other/name"}})
+        resource = ProxyResource(self.context)
+        site: Any = ProxySite(resource, self.clock, self.config.limits)
+        self.lane = Lane(self.context, resource.serves)
+        self.lane.backends._endpointFor = self.servers.endpointFor
+        if isLane:
+            site.protocol = self.lane.protocol
+        self.protocol = site.buildProtocol(ADDRESS)
+        self.transport = Transport()
+        self.protocol.makeConnection(self.transport)
+        self.isLost = False
+        self.heard: list[bytes] = []
+        return self
+
+    def receive(self, data: bytes) -> None:
+        """
+        Have the client send something.
+        """
+        if not self.isLost and not self.transport.disconnecting:
+            self.protocol.dataReceived(data)
+        self.settle()
+
+    def settle(self) -> None:
+        """
+        Make all connections that are wanted, and lose those that are closed.
+        """
+        for connection in self.servers.connections:
+            if connection.protocol is None and not connection.made.called:
+                connection.accept()
+        for connection in [one for one in self.servers.connections if one.closed]:
+            self.servers.connections.remove(connection)
+            connection.end()
+        self.clock.advance(0)
+        if self.transport.disconnecting:
+            self.leave()
+
+    def leave(self) -> None:
+        """
+        Lose the connection to the client.
+        """
+        if not self.isLost:
+            self.isLost = True
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def answer(self, parts: list[bytes], ending: str) -> None:
+        """
+        Have the model's server answer.
+
+        @param ending: what it does then: C{stay}, C{close} or C{break}.
+        """
+        asked = [one for one in self.servers.connections if one.received]
+        if not asked:
+            return
+        # Of the two ways, each keeps its own connections.
+        (connection,) = asked
+        self.heard.append(connection.received)
+        connection.transport.clear()
+        for part in parts:
+            if not connection.closed and part:
+                connection.send(part)
+        if not connection.closed and ending != "stay":
+            self.servers.connections.remove(connection)
+            if ending == "close":
+                connection.end()
+            else:
+                connection.lose()
+        self.settle()
+
+    def seen(self, methods: list[bytes]) -> tuple[Any, ...]:
+        """
+        What the client and the model's server have seen.
+        """
+        closed = self.transport.disconnecting
+        return (
+            messages(self.transport.value(), methods, closed),
+            closed,
+            [messages(request, [], False) for request in self.heard],
+            self.inFlight(),
+            [account[:2] for account in self.metrics.finished],
+        )
+
+
+def cut(data: bytes, at: list[int]) -> list[bytes]:
+    """
+    Data in pieces.
+    """
+    edges = [0, *sorted({edge % (len(data) + 1) for edge in at}), len(data)]
+    return [data[start:stop] for start, stop in pairwise(edges)]
+
+
+METHODS = [b"POST", b"POST", b"GET", b"HEAD", b"PUT", b"DELETE", b"get", b"M-SEARCH"]
+TARGETS = [
+    b"/v1/chat/completions",
+    b"/v1/x?y=%2F&model=a",
+    b"/x?model=a",
+    b"/x?model=b&model=a",
+    b"/upstream/a/v1/x?y",
+    b"/upstream/a",
+    b"/upstream/b/x",
+    b"//x//?model=a",
+    b"/v1/models",
+    b"/v1/models/a",
+    b"/health",
+    b"/nothing",
+    b"http://me/v1/x?model=a",
+    b"*",
+    b"/x y",
+    b"",
+]
+HEADERS = [
+    b"Content-Type: application/json",
+    b"content-type: text/plain; charset=utf-8",
+    b"Content-Type: application/x-www-form-urlencoded",
+    b"X-Two: 1\r\nx-two: 2",
+    b"Connection: close",
+    b"connection: Keep-Alive",
+    b"Connection: keep-alive, X-Two",
+    b"Cookie: a=1",
+    b"Via: 1.0 other",
+    b"X-Forwarded-For: 1.2.3.4",
+    b"Accept-Encoding: gzip",
+    b"Authorization: Bearer abc",
+    b"TE: trailers",
+    b"Trailer: X",
+    b"Keep-Alive: timeout=5",
+    b"Empty:",
+    b"Latin: \xe4\xf6",
+    b"Tab:\ta\tb\t",
+    # And what may well be refused.
+    b"Host: other",
+    b"Expect: 100-continue",
+    b"Upgrade: h2c",
+    b"no colon",
+    b" folded: 1",
+    b"Space : 1",
+    b"Nul: a\x00b",
+    b"Content-Length: 3",
+    b"Content-Length: +3",
+    b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: gzip, chunked",
+    b"Content-Encoding: gzip",
+]
+BODIES = [
+    b"",
+    b'{"model": "a"}',
+    b'{"messages": [{"model": "b"}], "model": "a", "n": 1e400}',
+    b'{"model": "b"}',
+    b'{"model": 1}',
+    b'{"model": "a"',
+    b"model=a&x=y",
+    b"x" * 3000,
+]
+NONSENSE = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nab",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nab",
+]
+ANSWERS = [
+    *NONSENSE,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"5;x=y\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"
+    ),
+    (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n"
+    ),
+    (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n7\r\ndata: 1\r\n"
+    ),
+    b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n",
+    b"HTTP/1.1 204 No Content\r\nX-Two: 2\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 418 I am\r\nContent-Length: 0\r\n\r\n",
+    (
+        b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\nX-Secret: 1\r\n"
+        b"Connection: X-Secret\r\n\r\nno"
+    ),
+    b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    b"SSH-2.0-nothing\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+    b"HTTP/1.1 2000 OK\r\n\r\n",
+    b"",
+]
+places = st.lists(st.integers(0, 10_000), max_size=4)
+
+
+@frozen
+class Talk:
+    """
+    A request, and what is answered to it.
+    """
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: list[bytes]
+    body: bytes
+    framing: str
+    cuts: list[int]
+    answer: bytes
+    answerCuts: list[int]
+    ending: str
+
+    def request(self) -> bytes:
+        """
+        The bytes of the request.
+        """
+        lines = [b"%b %b HTTP/%b" % (self.method, self.target, self.version)]
+        lines += [b"Host: llmux", *self.headers]
+        body = self.body
+        if self.framing == "length" and (body or self.method == b"POST"):
+            lines.append(b"Content-Length: %d" % len(body))
+        elif self.framing == "chunked" and body:
+            lines.append(b"Transfer-Encoding: chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        return b"\r\n".join([*lines, b"", b""]) + body
+
+
+def isComparable(talk: Talk) -> bool:
+    """
+    Whether both ways have to take it for the same.
+
+    What a response to C{HEAD} says about the body that it has not is nonsense
+    to the lane if it would be nonsense with the body; the other way passes
+    some of it on.
+    """
+    return talk.method != b"HEAD" or talk.answer not in NONSENSE
+
+
+talks = st.builds(
+    Talk,
+    method=st.sampled_from(METHODS),
+    target=st.sampled_from(TARGETS),
+    version=st.sampled_from([b"1.1", b"1.1", b"1.1", b"1.0", b"2.0"]),
+    headers=st.lists(st.sampled_from(HEADERS), max_size=4),
+    body=st.sampled_from(BODIES),
+    framing=st.sampled_from(["length", "length", "length", "chunked", "none"]),
+    cuts=places,
+    answer=st.sampled_from(ANSWERS),
+    answerCuts=places,
+    ending=st.sampled_from(["stay", "close", "break"]),
+).filter(isComparable)
+
+
+class PathTests(SynchronousTestCase):
+    """
+    The same talks over both.
+    """
+
+    maxDiff = None
+
+    def ways(self) -> list[Way]:
+        """
+        Both.
+        """
+        return [Way().build(isLane) for isLane in (True, False)]
+
+    @settings(max_examples=100, report_multiple_bugs=False)
+    @given(st.lists(talks, min_size=1, max_size=3))
+    def test_same(self, conversation: list[Talk]) -> None:
+        """
+        One request after the other over one connection, each answered in
+        whatever way, ends the same over both ways, and with nothing in flight
+        when the client is gone.
+        """
+        methods = [talk.method for talk in conversation]
+        lane, usual = self.ways()
+        for talk in conversation:
+            for way in (lane, usual):
+                for part in cut(talk.request(), talk.cuts):
+                    way.receive(part)
+                way.answer(cut(talk.answer, talk.answerCuts), talk.ending)
+            seen = lane.seen(methods)
+            self.assertEqual(seen, usual.seen(methods), conversation)
+        event("served" if lane.heard else "refused")
+        for way in (lane, usual):
+            way.leave()
+            way.settle()
+            self.assertEqual(way.inFlight(), 0)
+        self.assertEqual(lane.metrics.finished, usual.metrics.finished)
+        self.flushLoggedErrors()
