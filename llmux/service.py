@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from llmux.config import Config
 from llmux.errors import CannotStart, ConfigError
+from llmux.files import raiseFileLimit
 from llmux.hooks import HookOutput, ShellHooks
 from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
 from llmux.listening import Listening, endpointOf
@@ -322,6 +323,15 @@ class Program(MultiService):
             self._reloader = Reloader(source, self._follow, reactor, config.watch)
             self.multiplexer.reloadBy(self._reloader.reload)
             self.addService(self._reloader)
+
+    def startService(self) -> None:
+        """
+        Start, with as many open files as are allowed.
+
+        @raise CannotListen: an address is not to be had.
+        """
+        raiseFileLimit()
+        super().startService()
 
     def _follow(self, config: Config) -> Reloaded:
         found = self.multiplexer.reconfigure(config)

@@ -47,6 +47,7 @@ ROOMS = (
     "record",
     "reload",
     "listening",
+    "files",
     "service",
     "testing",
     "simulate",
