@@ -130,7 +130,8 @@ def first(proxy: Proxy, plan: Plan) -> Figures:
 CHUNK_MUST = {100: 2.5, 400: 2.0, 1500: 1.8}
 
 #: How many megabytes may be resident, by streams.
-RESIDENT_MUST = {1500: 120.0, 10000: 600.0}
+RESIDENT_MUST = {1500: 120.0}
+RESIDENT_MOST = 600.0
 
 
 def streams(proxy: Proxy, plan: Plan, number: int) -> Figures:
@@ -182,7 +183,7 @@ def streams(proxy: Proxy, plan: Plan, number: int) -> Figures:
         Measure(
             f"resident_mb_{number}",
             f"resident, {at}, MB",
-            must=RESIDENT_MUST.get(number),
+            must=RESIDENT_MUST.get(number, RESIDENT_MOST),
             itself=True,
         ),
         resident / MB,

@@ -12,7 +12,7 @@ from argparse import ArgumentTypeError
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.proxy.__main__ import counts, groups, other
+from benchmarks.proxy.__main__ import GUARD, counts, groups, other, tooSlow
 from benchmarks.proxy._cpu import cpuSeconds, family, fieldsOf, residentBytes
 from benchmarks.proxy._report import Against, Measure, Results, percentile
 from benchmarks.proxy._source import MARK, PREFIX, SIZE, SUFFIX
@@ -120,6 +120,26 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(50, percentile(values, 0.5))
         self.assertEqual(99, percentile(values, 0.99))
         self.assertEqual(7, percentile([7], 0.99))
+
+
+class GuardTests(SynchronousTestCase):
+    """
+    Tests for what the checks do not let pass.
+    """
+
+    def test_tooSlow(self) -> None:
+        """
+        What costs more than the guard allows is named, and so is what was not
+        measured at all.
+        """
+        results = Results()
+        for key, most in GUARD.items():
+            results.add(Measure(key, key), "nginx", 0, 10)
+            results.add(Measure(key, key), "llmux", 0, 10 * most)
+        self.assertEqual([], tooSlow(results))
+        for key, most in GUARD.items():
+            results.add(Measure(key, key), "llmux", 0, 10.1 * most)
+        self.assertEqual([*GUARD], tooSlow(results))
 
 
 class StreamTests(SynchronousTestCase):
