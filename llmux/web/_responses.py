@@ -10,6 +10,7 @@ from typing import Any
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from llmux.web._answer import Answer
+from llmux.web._headers import Pair
 
 __all__ = ()
 
@@ -31,6 +32,17 @@ def sendAnswer(client: Any, answer: Answer, requestId: bytes) -> int:
     client.write(body)
     client.finish()
     return len(body)
+
+
+def headersOf(response: IResponse) -> list[Pair]:
+    """
+    The headers of a response, in a row.
+    """
+    return [
+        (name, value)
+        for name, values in response.headers.getAllRawHeaders()
+        for value in values
+    ]
 
 
 def lengthOf(response: IResponse, method: bytes) -> int | None:

@@ -34,7 +34,7 @@ from llmux.web._late import LateAnswer
 from llmux.web._plan import Asked, Plan, makePlan
 from llmux.web._priority import priorityOf
 from llmux.web._relay import Collecting, IClient, Relay
-from llmux.web._responses import lengthOf, sendAnswer
+from llmux.web._responses import headersOf, lengthOf, sendAnswer
 
 __all__ = ("Asked", "Context", "Exchange", "IClient", "sendAnswer")
 
@@ -224,11 +224,7 @@ class Exchange:
 
     def _answered(self, response: IResponse) -> None:
         sending = self._sending
-        given: list[Pair] = [
-            (name, value)
-            for name, values in response.headers.getAllRawHeaders()
-            for value in values
-        ]
+        given = headersOf(response)
         length = lengthOf(response, self._asked.method)
         if self._begin(response.code, response.phrase, given, length):
             self._relay = relay = self._makeRelay(Relay, sending.received)
