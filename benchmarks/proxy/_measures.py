@@ -183,7 +183,7 @@ def streams(proxy: Proxy, plan: Plan, number: int) -> Figures:
         Measure(
             f"resident_mb_{number}",
             f"resident, {at}, MB",
-            must=RESIDENT_MUST.get(number, RESIDENT_MOST),
+            must=RESIDENT_MUST.get(number, RESIDENT_MOST if number > 1500 else None),
             itself=True,
         ),
         resident / MB,
