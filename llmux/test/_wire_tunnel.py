@@ -198,11 +198,11 @@ class Tunnelling(WireCase):
         A tunnel over which nothing goes is not cut for that.
         """
         self.start(
-            {"a": {"timeouts": self.timeouts(idle=0.05, first_byte=0.05)}},
-            limits=Limits(stall_secs=0.05, head_secs=0.05),
+            {"a": {"timeouts": self.timeouts(idle=0.05, first_byte=0.5)}},
+            limits=Limits(stall_secs=0.5, head_secs=0.5),
         )
         client, server = await self.tunnel()
-        await pause(0.2)
+        await pause(0.6)
         client.send(b"x")
         self.assertEqual(await server.takeBytes(1), b"x")
 
