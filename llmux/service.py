@@ -308,7 +308,10 @@ class Program(MultiService):
             verbose=verbose,
             accountants=[] if self._recorder is None else [self._recorder],
         )
-        self._site = site = ProxySite(self.multiplexer.resource, reactor, config.limits)
+        resource = self.multiplexer.resource
+        self._site = site = ProxySite(
+            resource, reactor, config.limits, resource.context.access.isKnown
+        )
         if config.lane == "on":
             site.protocol = self.multiplexer.lane().protocol  # type: ignore[assignment]
         hasKeys = bool(config.api_keys)

@@ -86,6 +86,24 @@ class Access(WireCase):
         self.assertEqual(self.backend.peers, [])
         self.assertEqual({model for model, _ in self.metrics.finished}, {"unknown"})
 
+    async def test_noKeyForMuch(self) -> None:
+        """
+        Who has no key is not even listened to if there is much to come, and
+        is not told to go on; who has one is.
+        """
+        self.start({}, api_keys=KEYS)
+        for framing in (b"Content-Length: 9000000", b"Transfer-Encoding: chunked"):
+            head = b"POST /x?model=a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            client = await self.ask(head + framing + b"\r\n\r\n")
+            response = await client.takeResponse()
+            self.assertEqual(response.status, 401)
+            self.assertEqual(self.errorIn(response.body)["code"], "invalid_api_key")
+            client.close()
+            client = await self.ask(
+                head + framing + b"\r\nX-Api-Key: alice-key\r\n\r\n"
+            )
+            self.assertIn(b" 100 ", await client.take(b"\r\n\r\n"))
+
     async def test_keys(self) -> None:
         """
         A key is taken as any client sends one, and goes no further; what else

@@ -22,7 +22,9 @@ class LaneTests(_conformance.Conformance):
         See L{WireCase.frontEnd}.
         """
         resource = ProxyResource(context)
-        site = ProxySite(resource, REACTOR, context.config.limits)
+        site = ProxySite(
+            resource, REACTOR, context.config.limits, context.access.isKnown
+        )
         lane = Lane(context, resource.serves)
         self.addCleanup(lane.close)
         site.protocol = lane.protocol  # type: ignore[assignment]

@@ -20,4 +20,9 @@ class SiteTests(_conformance.Conformance):
         """
         See L{WireCase.frontEnd}.
         """
-        return ProxySite(ProxyResource(context), REACTOR, context.config.limits)
+        return ProxySite(
+            ProxyResource(context),
+            REACTOR,
+            context.config.limits,
+            context.access.isKnown,
+        )

@@ -33,7 +33,8 @@ from llmux.web._plan import Asked
 __all__ = ()
 
 #: What L{Access} looks at.
-_LOOKED_AT = KEYS | {b"host", b"origin", b"sec-fetch-site"}
+_OF_BROWSERS = frozenset({b"origin", b"sec-fetch-site"})
+_LOOKED_AT = KEYS | _OF_BROWSERS | {b"host"}
 
 #: How many values of C{Host} are remembered.
 _MANY = 256
@@ -162,24 +163,31 @@ class Access:
         @param client: provides L{llmux.web._relay.IClient}.
         @raise LLMuxError: if they may not ask.
         """
-        found: dict[bytes, list[bytes]] = {}
-        for name, value in asked.headers:
-            lower = name.lower()
-            if lower in _LOOKED_AT:
-                found.setdefault(lower, []).append(value)
-        if asked.isLocal:
-            self._checkHost(found.get(b"host", ()))
-        if b"origin" in found or b"sec-fetch-site" in found:
+        found = [
+            (lower, value)
+            for name, value in asked.headers
+            if (lower := name.lower()) in _LOOKED_AT
+        ]
+        if asked.isLocal and not self._isEveryHost:
+            self._checkHost([value for name, value in found if name == b"host"])
+        if not _OF_BROWSERS.isdisjoint([name for name, _ in found]):
             self._checkPage(asked, client, use)
         if self._anyone is not None:
             return self._anyone
-        for name, values in found.items():
-            for value in values:
-                principal = self._ownerOf(keyIn(name, value))
-                if principal is not None:
-                    principal.mayUse(use)
-                    return principal
+        for name, value in found:
+            principal = self._ownerOf(keyIn(name, value))
+            if principal is not None:
+                principal.mayUse(use)
+                return principal
         raise InvalidKey(use is Use.OPERATORS)
+
+    def isKnown(self, headers: Iterable[Pair]) -> bool:
+        """
+        Whether a request with such headers comes with a key, if it needs one.
+        """
+        return self._anyone is not None or any(
+            self.isOwnKey(keyIn(name.lower(), value)) for name, value in headers
+        )
 
     def isOwnKey(self, key: bytes) -> bool:
         """
@@ -202,7 +210,7 @@ class Access:
             or asked.header(b"access-control-request-method") is None
         ):
             return None
-        if asked.isLocal:
+        if asked.isLocal and not self._isEveryHost:
             self._checkHost([asked.header(b"host") or b""])
         allowed = self._allowed(origin, use)
         if not allowed:
@@ -229,8 +237,6 @@ class Access:
 
     def _checkHost(self, hosts: Iterable[bytes]) -> None:
         # A page whose name is made to lead to this machine asks by that name.
-        if self._isEveryHost:
-            return
         for host in hosts:
             known = self._hosts.get(host)
             if known is None:

@@ -22,6 +22,7 @@ from twisted.web.server import Request, Site
 
 from llmux.config import Limits
 from llmux.web._channel import ProxyChannel
+from llmux.web._denied import InvalidKey
 from llmux.web._errors import BodyTooLarge, answerTo
 from llmux.web._headers import Pair
 from llmux.web._plan import MEBIBYTE
@@ -99,19 +100,33 @@ class ProxyRequest(Request):
 
     def gotLength(self, length: int | None) -> None:
         """
-        Refuse a body that is going to be too large; else find a place for it.
+        Refuse a body that is going to be too large, or that is not small and
+        comes from nobody who may send one; else find a place for it.
         """
-        if length is not None and length > self.channel.site.bodyLimit:
+        site = self.channel.site
+        isTooLarge = length is not None and length > site.bodyLimit
+        isSmall = length is not None and length <= IN_MEMORY
+        if isTooLarge or not (isSmall or site.isKnown(self._pairs())):
             # Nobody is to be told to go on.
             self.requestHeaders.removeHeader(b"Expect")
             self.content = BytesIO()
-            self._refuse()
+            if isTooLarge:
+                self._refuse()
+            else:
+                self.channel.refuse(answerTo(InvalidKey()))
             return
         try:
             super().gotLength(length)
         except OSError as error:
             self.content = None
             self._cannotKeep(error)
+
+    def _pairs(self) -> list[Pair]:
+        return [
+            (name, value)
+            for name, values in self.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
 
     def handleContentChunk(self, data: bytes) -> None:
         """
@@ -175,6 +190,10 @@ class ProxyRequest(Request):
         self.channel.refuse(answerTo(BodyTooLarge(self.channel.site.bodyLimit)))
 
 
+def _anyone(headers: Sequence[Pair]) -> bool:
+    return True
+
+
 class ProxySite(Site):
     """
     A site with limits.  It speaks HTTP/1.1, and does not parse forms.
@@ -195,11 +214,14 @@ class ProxySite(Site):
         resource: IResource,
         reactor: IReactorTime,
         limits: Limits | None = None,
+        isKnown: Callable[[Sequence[Pair]], bool] = _anyone,
         **settings: Any,
     ) -> None:
         """
         @param resource: the root.
         @param limits: the limits, if other than the usual.
+        @param isKnown: whether a request with such headers comes from
+            somebody who may send a body that is not small.
         @param settings: see L{Site}.
         """
         # The channel has its own timeouts.
@@ -211,6 +233,7 @@ class ProxySite(Site):
             **settings,
         )
         self.limit(Limits() if limits is None else limits)
+        self.isKnown = isKnown
 
     def limit(self, limits: Limits) -> None:
         """
