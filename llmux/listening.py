@@ -21,6 +21,11 @@ from llmux.errors import CannotStart, ConfigError
 from llmux.web._access import isLoopback
 from llmux.web.site import ProxySite
 
+#: How many connections may wait to be accepted.  Of Twisted's usual 50 there are
+#: more when many clients come at once, and the system resets the rest.  It
+#: takes less where it allows less (C{net.core.somaxconn}).
+BACKLOG = 4096
+
 __all__ = ["CannotListen", "Listening", "endpointOf", "isLocal"]
 
 
@@ -51,7 +56,7 @@ class Listening(Service):
         self._hasKeys = hasKeys
         self._ports: list[IListeningPort] = []
         try:
-            self._endpoint = serverFromString(reactor, description)
+            self._endpoint = serverFromString(reactor, withBacklog(description))
         except Exception as error:
             # Parsers of endpoints, which may be plugins, raise what they like.
             raise ConfigError.one(
@@ -131,6 +136,17 @@ def _readable(address: Any) -> str:
     if host is None:
         return str(getattr(address, "name", address))
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def withBacklog(description: str) -> str:
+    """
+    The description of an endpoint with room for many who come at once, unless
+    it says itself how many.
+    """
+    kind = description.partition(":")[0]
+    if kind not in ("tcp", "tcp6", "ssl", "unix") or ":backlog=" in description:
+        return description
+    return f"{description}:backlog={BACKLOG}"
 
 
 def endpointOf(config: Config) -> str:

@@ -23,7 +23,7 @@ import llmux
 from llmux.config import ApiKey, Config, PolicyConfig
 from llmux.errors import ConfigError, ShuttingDown
 from llmux.interfaces import StateChanged
-from llmux.listening import CannotListen, endpointOf, isLocal
+from llmux.listening import BACKLOG, CannotListen, endpointOf, isLocal
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.service import Louder, Multiplexer, Program, TwistProgram
 from llmux.testing import FakeHooks, Recorder, makeConfig
@@ -281,6 +281,16 @@ class ProgramTests(ProgramTestCase):
         self.assertEqual(
             str(error), "cannot listen on tcp:3000:interface=127.0.0.1: in use"
         )
+
+    def test_backlog(self) -> None:
+        """
+        Many may come at once, wherever llmux listens, unless the string of
+        the endpoint says how many.
+        """
+        listen = ("tcp:1:interface=127.0.0.1", "tcp6:2", "tcp:3:backlog=7")
+        self.program(makeConfig(listen=listen)).startService()
+        backlogs = [server[2] for server in self.reactor.tcpServers]
+        self.assertEqual(backlogs, [BACKLOG, BACKLOG, 7])
 
     def test_secondSignal(self) -> None:
         """
