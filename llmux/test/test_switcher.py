@@ -485,6 +485,23 @@ class WaitingTests(SwitcherTestCase):
         self.assertEqual(self.recorder.of(BoundMissed)[1:], [evolve(missed, model="b")])
         token.release()
 
+    def test_boundWhileAsked(self) -> None:
+        """
+        Nor is anybody let in who came while the model was asked whether it is
+        alive.
+        """
+        self.build(policy=self.policy(max_wait_secs=60, min_active_secs=1000))
+        self.awake("a")
+        self.switcher.acquire("b")
+        self.clock.advance(59)
+        self.hooks.slowAlive = True
+        self.switcher.suspect("a")
+        late = self.switcher.acquire("a")
+        self.clock.advance(2)
+        self.hooks.finish("a")
+        self.assertNoResult(late)
+        self.assertIs(self.state("a"), State.DRAINING)
+
     def test_bound(self) -> None:
         """
         When a request has been passed over for C{max_wait_secs}, its model is
