@@ -79,6 +79,7 @@ class Account:
     @ivar maxTokens: how many tokens the answer was to have at most, if the
         request said so.
     @ivar retries: how often it was sent again because there was no server.
+    @ivar heartbeats: how often its client was told that it is not forgotten.
     @ivar span: its place in a trace, if there are traces.
     @ivar first: how the answer began.
     @ivar last: how it ended: the last few parts.
@@ -94,6 +95,7 @@ class Account:
     isStream = False
     aborted = ""
     retries = 0
+    heartbeats = 0
     span: object = None
     principal: object = None
     maxTokens: int | None = None

@@ -9,6 +9,7 @@ all else is C{unknown}.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from attrs import define
@@ -94,152 +95,137 @@ class Metrics:
         @param snapshot: what C{llmux_request_queue_age_seconds} is read from.
         """
         self.registry = registry = CollectorRegistry()
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
         self.costs = costs
         self._snapshot = snapshot
         pair, model, hook = ["from", "to"], ["model"], ["model", "hook"]
-        self._switches = Counter(
+        self._switches = counter(
             "llmux_switch_total",
             "Switches that are over: ok, failed or cancelled.",
             [*pair, "result"],
-            registry=registry,
         )
-        self._switchDuration = Histogram(
+        self._switchDuration = histogram(
             "llmux_switch_duration_seconds",
             "From the start of a switch that succeeded until its model was awake.",
             pair,
             buckets=_SWITCH,
-            registry=registry,
         )
-        self._drainDuration = Histogram(
+        self._drainDuration = histogram(
             "llmux_switch_drain_duration_seconds",
             "The part of it in which requests in flight came to their end.",
             pair,
             buckets=_SWITCH,
-            registry=registry,
         )
-        self._activeDuration = Histogram(
+        self._activeDuration = histogram(
             "llmux_model_active_duration_seconds",
             "How long a model served from when it woke until it no longer did.",
             model,
             buckets=_ACTIVE,
-            registry=registry,
         )
-        self._cost = Gauge(
+        self._cost = gauge(
             "llmux_switch_cost_ema_seconds",
             "What a switch has been measured to cost, drain excluded.",
             pair,
-            registry=registry,
         )
-        self._depth = Gauge(
+        self._depth = gauge(
             "llmux_request_queue_depth",
             "Requests that wait for a model.",
             model,
-            registry=registry,
         )
-        self._wait = Histogram(
+        self._wait = histogram(
             "llmux_request_queue_wait_seconds",
             "How long requests that were served had waited for their model.",
             model,
             buckets=(*_REQUEST, 600),
-            registry=registry,
         )
-        self._inFlight = Gauge(
+        self._inFlight = gauge(
             "llmux_model_in_flight",
             "Requests that a model is serving.",
             model,
-            registry=registry,
         )
-        self._requests = Counter(
+        self._requests = counter(
             "llmux_requests_total",
             "Requests that were answered.",
             ["model", "status"],
-            registry=registry,
         )
-        self._requestDuration = Histogram(
+        self._requestDuration = histogram(
             "llmux_request_duration_seconds",
             "From the arrival of a request until its answer was over.",
             ["model", "status"],
             buckets=_REQUEST,
-            registry=registry,
         )
-        self._firstByte = Histogram(
+        self._firstByte = histogram(
             "llmux_request_first_byte_seconds",
             "From the arrival of a request until its model began to answer.",
             model,
             buckets=_REQUEST,
-            registry=registry,
         )
-        self._tokens = Counter(
+        self._tokens = counter(
             "llmux_tokens_total",
             "Tokens of prompts and completions, where the model's server says.",
             ["model", "kind"],
-            registry=registry,
         )
-        self._aborted = Counter(
+        self._aborted = counter(
             "llmux_requests_aborted_total",
             "Requests whose answers ended before they were whole.",
             ["model", "why"],
-            registry=registry,
         )
-        self._retries = Counter(
+        self._retries = counter(
             "llmux_request_retries_total",
             "Requests that were sent again, as their model was not there.",
             model,
-            registry=registry,
         )
-        self._age = Gauge(
+        self._heartbeats = counter(
+            "llmux_heartbeats_total",
+            "Signs of life to clients that waited for a model.",
+            model,
+        )
+        self._age = gauge(
             "llmux_request_queue_age_seconds",
             "How long the first of those that wait for a model has waited.",
             model,
-            registry=registry,
         )
-        self._hookRetries = Counter(
+        self._hookRetries = counter(
             "llmux_hook_retries_total",
             "Hooks that were run again, as they had failed before.",
             hook,
-            registry=registry,
         )
-        self._hookDuration = Histogram(
+        self._hookDuration = histogram(
             "llmux_hook_duration_seconds",
             "How long hooks took, whether or not they did well.",
             hook,
             buckets=_SWITCH,
-            registry=registry,
         )
-        self._hookFailures = Counter(
+        self._hookFailures = counter(
             "llmux_hook_failures_total",
             "Hooks that failed.",
             hook,
-            registry=registry,
         )
-        self._dropped = Counter(
+        self._dropped = counter(
             "llmux_requests_dropped_total",
             "Requests that waited for a model and were not served.",
             ["model", "why"],
-            registry=registry,
         )
-        self._state = Gauge(
+        self._state = gauge(
             "llmux_model_state",
             "1 for the state in which a model is, 0 for those in which it was.",
             ["model", "state"],
-            registry=registry,
         )
-        self._boundMissed = Counter(
+        self._boundMissed = counter(
             "llmux_bound_missed_total",
             "Requests that were passed over for longer than max_wait_secs.",
             model,
-            registry=registry,
         )
-        self._deaths = Counter(
+        self._deaths = counter(
             "llmux_model_deaths_total",
             "Times that an awake model was found dead or hung, and put to sleep.",
             model,
-            registry=registry,
         )
-        self._refused = Counter(
+        self._refused = counter(
             "llmux_decisions_refused_total",
             "Decisions of the policy that would have broken a promise.",
-            registry=registry,
         )
         self._pairs: set[tuple[str, str]] = set()
         self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
@@ -303,6 +289,8 @@ class Metrics:
                 series.completion.inc(completion)
         if account.aborted:
             self._aborted.labels(model, account.aborted).inc()
+        if account.heartbeats:
+            self._heartbeats.labels(model).inc(account.heartbeats)
         if account.retries:
             self._retries.labels(model).inc(account.retries)
 

@@ -296,6 +296,8 @@ class MetricsTests(SynchronousTestCase):
         for why in ("left", "backend_error", "left"):
             self.metrics.requestFinished(account(begun=100.25, aborted=why))
         self.metrics.requestFinished(account(retries=1))
+        self.metrics.requestFinished(account(heartbeats=4))
+        self.assertEqual(self.sample("llmux_heartbeats_total", model="a"), 4)
         name = "llmux_requests_aborted_total"
         self.assertEqual(self.sample(name, model="a", why="left"), 2)
         self.assertEqual(self.sample(name, model="a", why="backend_error"), 1)

@@ -109,6 +109,23 @@ class HeartbeatTests(MemoryCase):
             self.assertEqual(client.said[2:], [])
             self.start()
 
+    def test_account(self) -> None:
+        """
+        How often a client was told is counted; one that leaves after that has
+        left in the middle of an answer, one that leaves before it has not.
+        """
+        for seconds, status, beats, aborted in (
+            (1, 499, 0, ""),
+            (40, 200, 2, "left"),
+        ):
+            self.start()
+            client = self.ask()
+            self.clock.pump([1] * seconds)
+            client.leave()
+            account = self.metrics.accounts[-1]
+            self.assertEqual((account.model, account.status), ("b", status))
+            self.assertEqual((account.heartbeats, account.aborted), (beats, aborted))
+
     def test_position(self) -> None:
         """
         Clients are told which in the queue they were.

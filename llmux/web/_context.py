@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
 from llmux.config import Config
-from llmux.observe.account import Accounts
+from llmux.observe.account import Account, Accounts
 from llmux.switching.switcher import Switcher
 from llmux.web._access import Access
 from llmux.web._backend import Backends
+from llmux.web._plan import Asked
 
 __all__ = ()
 
@@ -39,3 +40,16 @@ class Context:
         default=Factory(lambda self: Access(self.config), takes_self=True)
     )
     traces: Any = None
+
+    def begin(self, asked: Asked) -> tuple[Asked, Account]:
+        """
+        A request is here.
+
+        @return: the request as it is to go on, and what is going to be said of
+            it.
+        """
+        account = Account(asked, self.clock.seconds())
+        if self.traces is None:
+            return asked, account
+        headers = self.traces.begin(account, asked.headers)
+        return evolve(asked, headers=headers), account

@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
+from llmux.observe.account import Account
 from llmux.switching.outlook import Outlook, outlook
 from llmux.web._context import Context
 from llmux.web._headers import Pair
@@ -55,9 +56,11 @@ class Heartbeat:
     Tells a client that it is not forgotten.
 
     @ivar isBegun: whether the client has got a head.
+    @ivar beats: how often it was told.
     """
 
     isBegun = False
+    beats = 0
     _timer: IDelayedCall | None = None
 
     def __init__(
@@ -101,6 +104,15 @@ class Heartbeat:
         if timer is not None:
             timer.cancel()
 
+    def settle(self, account: Account) -> None:
+        """
+        Say, when all is over, what there was of it.
+        """
+        account.heartbeats = self.beats
+        if self.beats and account.begun is None and not account.aborted:
+            # An answer was begun, and never came.
+            account.aborted = "left"
+
     def granted(self) -> None:
         """
         Take note that the model's server is about to be asked: if the client
@@ -136,6 +148,7 @@ class Heartbeat:
             headers = [*_HEAD, (b"X-Request-Id", self._asked.requestId)]
             self._client.head(200, b"", headers, None)
         self._client.write(self._said())
+        self.beats += 1
         self.start()
 
     def _said(self) -> bytes:

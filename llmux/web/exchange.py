@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -20,7 +19,6 @@ from twisted.web.iweb import IResponse
 
 from llmux.config import Config
 from llmux.errors import LLMuxError
-from llmux.observe.account import Account
 from llmux.switching.inflight import Token
 from llmux.switching.switcher import Switcher
 from llmux.web._access import Principal
@@ -67,11 +65,7 @@ class Exchange:
         """
         self._context = context
         self._client = client
-        self._asked = asked
-        self._account = account = Account(asked, context.clock.seconds())
-        if context.traces is not None:
-            headers = context.traces.begin(account, asked.headers)
-            self._asked = evolve(asked, headers=headers)
+        self._asked, self._account = context.begin(asked)
 
     def start(self) -> None:
         """
@@ -381,6 +375,8 @@ class Exchange:
         account, relay = self._account, self._relay
         if relay is not None and relay.isOpen:
             account.aborted = "stalled" if relay.stalled else "left"
+        if self._heartbeat is not None:
+            self._heartbeat.settle(account)
         self._letGo()
         principal, self._principal = self._principal, None
         if principal is not None:
