@@ -40,7 +40,7 @@ WATCHED: Mapping[str, float] = {
 LEFT = 0.5
 
 #: The leak that is planted.
-BEFORE = "        self._asked = asked\n"
+BEFORE = "        self._asked, self._account = context.begin(asked)\n"
 AFTER = BEFORE + "        LEAK.append([asked.length])\n"
 
 
