@@ -104,6 +104,8 @@ class Stage:
             "port": self.port,
             "resources": {"left": 1, "right": 1},
             "alive_interval_secs": 3,
+            # Comments in streams are no part of what was asked for.
+            "loading_heartbeat_secs": 0,
             "limits": {"stall_secs": 20, "body_mb": 16},
             "policy": {
                 "name": self.policy,
