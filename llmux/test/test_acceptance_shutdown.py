@@ -4,6 +4,7 @@ llmux as a process: how it ends.
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from http.client import HTTPException
@@ -66,8 +67,9 @@ class ShutdownTests(ProcessTestCase):
     def test_stream(self) -> None:
         """
         On SIGTERM a stream that runs is finished, and nobody new is let in.
+        What it was is still written down.
         """
-        service, backend = self.serving()
+        service, backend = self.serving(access_log="access.log")
         stream = self.streaming(service, 20)
         service.running.signal(signal.SIGTERM)
         eventually(lambda: not isListening(service.port), "the port is closed")
@@ -75,6 +77,8 @@ class ShutdownTests(ProcessTestCase):
         self.assertEqual(stream.rest()[-1], "[DONE]")
         self.assertEqual(service.running.wait(), -signal.SIGTERM)
         self.assertEqual(backend.seen()[-1]["end"], "done")
+        (line,) = (self.folder / "access.log").read_text().splitlines()
+        self.assertEqual(json.loads(line)["status"], 200)
 
     def test_second(self) -> None:
         """
