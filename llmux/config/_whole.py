@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_config_whole -*-
+# -*- test-case-name: llmux.test.test_config_whole,llmux.test.test_config_access,llmux.test.test_config_shape -*-
 """
 What can be said only of a configuration as a whole.
 """

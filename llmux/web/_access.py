@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_web_access -*-
+# -*- test-case-name: llmux.test.test_web_access,llmux.test.test_wire -*-
 """
 Who asks, and whether they may: keys, hosts, and pages of other sites.
 

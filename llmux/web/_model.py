@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_web_model -*-
+# -*- test-case-name: llmux.test.test_web_model,llmux.test.test_wire -*-
 """
 Which model a request names, and the same request with another name for it.
 

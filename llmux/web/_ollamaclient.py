@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_web_ollama_client -*-
+# -*- test-case-name: llmux.test.test_web_ollama_client,llmux.test.test_wire -*-
 """
 Clients that speak Ollama's API, as an exchange sees them.
 """
