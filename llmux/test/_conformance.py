@@ -1033,6 +1033,12 @@ HOSTILE = {
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     "another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "a long target": (b"GET /?model=a&%b HTTP/1.1\r\n" % (b"x" * 70_000), 431),
+    "a key of a megabyte": (
+        b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        + b"k" * 1_000_000
+        + b"\r\n\r\n",
+        431,
+    ),
     "a target without an end": (b"GET /?model=a&" + b"x" * 200_000, 431),
     "a long header": (
         b"GET /?model=a HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * 70_000),
