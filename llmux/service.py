@@ -1,4 +1,4 @@
-# -*- test-case-name: llmux.test.test_service -*-
+# -*- test-case-name: llmux.test.test_service,llmux.test.test_reload -*-
 # mypy: allow-untyped-calls
 """
 Everything put together: as a service for any Twisted program, and as a
