@@ -57,10 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = [*given[1:2], "--help"]
     if given and not given[0].startswith("-"):
         try:
-            return commandNamed(given[0]).run(given[1:])
+            status = commandNamed(given[0]).run(given[1:])
+            sys.stdout.flush()
+            return status
         except NoSuchCommand as error:
             print(error, file=sys.stderr)
             return USAGE
+        except BrokenPipeError:
+            # Whoever read it has read enough.  Python flushes once more at the
+            # end.
+            sys.stdout = _Nowhere()
+            return 0
     options = ServeOptions()
     try:
         options.parseOptions(given)
@@ -68,6 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return USAGE
     return serve(options)
+
+
+class _Nowhere:
+    """
+    A file that takes everything.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *given: None
 
 
 def serve(options: Options) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 from twisted.python import usage
 
@@ -130,9 +130,7 @@ def command(
     """
     try:
         options.parseOptions(list(arguments))
-        status = act(options, sys.stdout)
-        sys.stdout.flush()
-        return status or OK
+        return act(options, sys.stdout) or OK
     except usage.UsageError as error:
         print(f"llmux: {error}", file=sys.stderr)
         return USAGE
@@ -141,16 +139,3 @@ def command(
         return error.status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read it has read enough.  Python flushes once more at the end.
-        sys.stdout = _Nowhere()
-        return OK
-
-
-class _Nowhere:
-    """
-    A file that takes everything.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *given: None

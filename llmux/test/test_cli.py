@@ -7,6 +7,7 @@ What needs a process of its own is in L{llmux.test.test_acceptance_command}.
 from __future__ import annotations
 
 import signal
+import sys
 from typing import Any
 
 from twisted.logger import globalLogBeginner
@@ -50,6 +51,44 @@ class MainTests(TapTestCase):
         The help names the commands.
         """
         self.assertIn("llmux check", cli.ServeOptions().getUsage())
+
+    def test_readEnough(self) -> None:
+        """
+        Whoever reads the output of a command may go before it is complete;
+        that is no error, at once or when it is flushed.
+        """
+        for method in ("write", "flush"):
+            out = self.redirect("stdout")
+
+            def broken(*given: object) -> int:
+                raise BrokenPipeError
+
+            self.patch(out, method, broken)
+            self.assertEqual(cli.main(["check", "-c", str(self.config)]), 0)
+            # As Python does at its end.
+            sys.stdout.flush()
+
+    def test_simulateReadEnough(self) -> None:
+        """
+        So it is with C{llmux simulate}, whose output may be long.
+        """
+        files = {
+            "t.jsonl": '{"at": 0, "model": "a", "seconds": 4}',
+            "k.yaml": "default: {wake: 9, sleep: 1}",
+        }
+        for name, text in files.items():
+            (self.path / name).write_text(text)
+        trace, costs = (str(self.path / name) for name in files)
+        given = ["--config", str(self.config), "--trace", trace, "--costs", costs]
+        out = self.redirect("stdout")
+        self.assertEqual(cli.main(["simulate", *given]), 0)
+        self.assertIn("cost-aware", out.getvalue())
+
+        def broken(text: str) -> int:
+            raise BrokenPipeError
+
+        self.patch(out, "write", broken)
+        self.assertEqual(cli.main(["simulate", *given]), 0)
 
 
 class CheckTests(TapTestCase):
