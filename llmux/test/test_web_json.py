@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from llmux.web._errors import BadBody
 from llmux.web._json import (
     MANY,
+    Said,
     encoded,
     looksLikeObject,
     nameInJSON,
@@ -122,6 +123,22 @@ class LimitTests(SynchronousTestCase):
             self.limit(b'{"max_tokens":5,"model":"m","max_completion_tokens":6}'), 6
         )
 
+    def test_options(self) -> None:
+        """
+        Ollama has it among the options; what stands beside them comes first.
+        """
+        options = b'"options":{"seed":1,"num_predict":9}'
+        self.assertEqual(self.limit(b'{"model":"m",%b}' % options), 9)
+        self.assertEqual(self.limit(b'{%b,"max_tokens":5,"model":"m"}' % options), 5)
+
+    def test_noModel(self) -> None:
+        """
+        It is found beside no model, too, which may be named elsewhere.
+        """
+        for body in (b'{"max_tokens":5}', b'{"max_tokens":5,"model":""}'):
+            with memoryview(body) as view:
+                self.assertEqual(saidInJSON(view), Said(None, 5))
+
     def test_none(self) -> None:
         """
         What is no count is none, and no error of llmux.
@@ -129,6 +146,10 @@ class LimitTests(SynchronousTestCase):
         self.assertIsNone(self.limit(b'{"model":"m"}'))
         for value in (b"null", b"-1", b"1.5", b'"5"', b"[1]", b"9" * 400, b"{}"):
             self.assertIsNone(self.limit(b'{"model":"m","max_tokens":%b}' % value))
+            self.assertIsNone(
+                self.limit(b'{"model":"m","options":{"num_predict":%b}}' % value)
+            )
+            self.assertIsNone(self.limit(b'{"model":"m","options":%b}' % value))
         self.assertIsNone(self.limit(b'{"model":"m","options":{"max_tokens":5}}'))
         self.assertEqual(
             self.limit(b'{"model":"m","max_completion_tokens":null,"max_tokens":7}'), 7

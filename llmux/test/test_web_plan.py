@@ -65,7 +65,7 @@ class PlanTests(SynchronousTestCase):
 
     def test_path(self) -> None:
         """
-        So does a path, before anything else, and a body is not looked at then.
+        So does a path, before anything else, whatever the body says.
         """
         for body in (b"", b'{"model": "b"}', b'{"model": 1}', b"not JSON"):
             self.assertEqual(
@@ -94,6 +94,24 @@ class PlanTests(SynchronousTestCase):
         """
         for body in (b"", b'{"model": "a"}', b'{"model": "org/b"}', b"{}", b"}"):
             self.assertEqual(self.plan(body=body, target=b"/upstream/b/x")[2], body)
+
+    def test_maxTokens(self) -> None:
+        """
+        How long the answer may be is known wherever the model is named; not
+        from a form, nor from what is no JSON.
+        """
+        body = b'{"model": "b", "max_tokens": 7}'
+        for target in (b"/x", b"/upstream/a/x", b"/upstream/b/x"):
+            plan = makePlan(self.config, makeAsked(body=body, target=target))
+            self.assertEqual(plan.maxTokens, 7)
+        body = b'{"options": {"num_predict": 8}}'
+        for target in (b"/x?model=a", b"/upstream/a/x"):
+            plan = makePlan(self.config, makeAsked(body=body, target=target))
+            self.assertEqual((plan.model.name, plan.maxTokens), ("a", 8))
+        form = {b"Content-Type": b"multipart/form-data; boundary=x"}
+        for asked in ({"body": b"}"}, {"body": body, "headers": form}):
+            plan = makePlan(self.config, makeAsked(target=b"/upstream/a/x", **asked))
+            self.assertIsNone(plan.maxTokens)
 
     def test_shape(self) -> None:
         """

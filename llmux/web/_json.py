@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -38,6 +39,11 @@ class _Request(msgspec.Struct):
     max_completion_tokens: msgspec.Raw = _NONE
     max_output_tokens: msgspec.Raw = _NONE
     n_predict: msgspec.Raw = _NONE
+    options: msgspec.Raw = _NONE
+
+
+class _Options(msgspec.Struct):
+    num_predict: msgspec.Raw = _NONE
 
 
 class _Streamed(msgspec.Struct):
@@ -49,6 +55,7 @@ class _Object(msgspec.Struct):
 
 
 _request = msgspec.json.Decoder(_Request)
+_options = msgspec.json.Decoder(_Options)
 _streamed = msgspec.json.Decoder(_Streamed)
 _anything = msgspec.json.Decoder(msgspec.Raw)
 _object = msgspec.json.Decoder(_Object)
@@ -119,7 +126,8 @@ def saidInJSON(body: memoryview) -> Said:
     """
     Find the top-level field C{model}, and the one that limits the answer:
     C{max_completion_tokens}, C{max_tokens}, C{max_output_tokens} or, with
-    llama.cpp, C{n_predict}.
+    llama.cpp, C{n_predict}; or else C{num_predict} in C{options}, as Ollama
+    has it.
 
     @return: without a model if there is none, or if it is C{null} or empty,
         or if the body is JSON but not an object.  Without a limit if there is
@@ -128,7 +136,7 @@ def saidInJSON(body: memoryview) -> Said:
         string.
     """
     raw, limit = _skimmed(body)
-    return Said() if raw is None else Said(_decoded(raw) or None, limit)
+    return Said(None if raw is None else _decoded(raw) or None, limit)
 
 
 def nameInJSON(body: memoryview) -> str | None:
@@ -199,6 +207,7 @@ def _limitIn(request: _Request) -> int | None:
         request.max_tokens,
         request.max_output_tokens,
         request.n_predict,
+        _inOptions(request.options),
     ):
         if raw is not _NONE:
             # Whether it makes sense is the model's server's to say.
@@ -206,6 +215,13 @@ def _limitIn(request: _Request) -> int | None:
             if digits.isdigit() and len(digits) < 10:
                 return int(digits)
     return None
+
+
+def _inOptions(options: msgspec.Raw) -> msgspec.Raw:
+    if options is not _NONE:
+        with suppress(msgspec.ValidationError):  # whatever it is for
+            return _options.decode(options).num_predict
+    return _NONE
 
 
 def _skimmed(body: memoryview) -> tuple[bytes | None, int | None]:

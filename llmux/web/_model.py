@@ -50,6 +50,7 @@ from llmux.web._target import (
 __all__ = (
     "Named",
     "Pieces",
+    "Said",
     "Slice",
     "chunks",
     "nameInBody",

@@ -16,8 +16,8 @@ from llmux.web._errors import BadBody, BodyTooLarge, ModelRequired, NotFound
 from llmux.web._headers import Pair
 from llmux.web._model import (
     Pieces,
+    Said,
     Slice,
-    nameInBody,
     nameInQuery,
     nameInTarget,
     saidInBody,
@@ -101,9 +101,11 @@ def makePlan(config: Config, asked: Asked) -> Plan:
     named = nameInTarget(asked.target, lambda name: config.modelNamed(name) is not None)
     if named.model is not None:
         model = _configured(config, named.model)
-        again = _nameAgain(config, model, asked)
+        said = _saidBeside(model, asked)
+        again = _nameAgain(config, model, said)
         pieces = _body(config, asked, named.model, again, isMeant=False)
-        return Plan(model, named.path, pieces)
+        return Plan(model, named.path, pieces, said.maxTokens)
+    said = Said()
     if length:
         kind, encoding = _kindOf(asked)
         said = saidInBody(kind, encoding, asked.body, length)
@@ -117,7 +119,8 @@ def makePlan(config: Config, asked: Asked) -> Plan:
         target = asked.target
         if model.backend_model is not None:
             target = withModelInQuery(target, model.backend_model)
-        return Plan(model, target, _body(config, asked, name, None))
+        pieces = _body(config, asked, name, None)
+        return Plan(model, target, pieces, said.maxTokens)
     if length and asked.target.startswith(b"/v1/"):
         raise ModelRequired()
     raise NotFound()
@@ -168,17 +171,29 @@ def _body(
     return (Slice(0, length),)
 
 
-def _nameAgain(config: Config, model: ModelConfig, asked: Asked) -> str | None:
+def _saidBeside(model: ModelConfig, asked: Asked) -> Said:
+    """
+    What a body says whose model the path names.  What is wrong with it is
+    between the client and the server.
+    """
+    kind = asked.header(b"content-type") or b""
+    isForm = kind.lstrip()[:10].lower() == b"multipart/"
+    # Of a form it is only the name that could matter, and uploads are large.
+    if not asked.length or (isForm and model.backend_model is None):
+        return Said()
+    try:
+        return saidInBody(*_kindOf(asked), asked.body, asked.length)
+    except BadBody:
+        return Said()
+
+
+def _nameAgain(config: Config, model: ModelConfig, said: Said) -> str | None:
     """
     What is to stand in the place of the name in the body of a request whose
     path names the model: if it names the same model once more, as SDKs do,
     that name too is one that the server knows otherwise.
     """
-    if model.backend_model is None or not asked.length:
+    if model.backend_model is None or said.model is None:
         return None
-    try:
-        name = nameInBody(*_kindOf(asked), asked.body, asked.length)
-    except BadBody:
-        return None
-    isSame = name is not None and config.modelNamed(name) is model
+    isSame = config.modelNamed(said.model) is model
     return model.backend_model if isSame else None
