@@ -88,8 +88,6 @@ LONGER = {
     "switching._residency",
     # The front of the room, and nothing behind it.
     "switching.switcher",
-    # One exchange with a server, on either kind of connection.
-    "web._backend",
 }
 
 

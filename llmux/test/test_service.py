@@ -5,7 +5,9 @@ Tests for L{llmux.service}.
 from __future__ import annotations
 
 import io
+import os
 import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -74,6 +76,29 @@ class MultiplexerTests(ServiceTestCase):
     """
     Tests for L{Multiplexer}.
     """
+
+    def test_loaded(self) -> None:
+        """
+        What only the usual way of a request takes, and takes long to load, is
+        not loaded before one goes that way.
+        """
+        script = (
+            "import sys\n"
+            "from twisted.internet.task import Clock\n"
+            "from llmux.service import Multiplexer\n"
+            "from llmux.testing import makeConfig\n"
+            "Multiplexer(makeConfig(), Clock())\n"
+            "print(*sorted({'treq', 'httptools', 'opentelemetry'} & set(sys.modules)))"
+        )
+        argv = [sys.executable, "-c", script]
+        path = os.pathsep.join(filter(None, sys.path))
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        self.assertEqual((done.stdout, done.stderr), ("httptools\n", ""))
 
     def test_interfaces(self) -> None:
         """

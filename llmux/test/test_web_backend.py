@@ -16,11 +16,12 @@ from zope.interface.verify import verifyObject
 
 from llmux.interfaces import DecisionRefused, IObserver, State, StateChanged, Stay
 from llmux.test._memory import Connection, MemoryCase
-from llmux.web._backend import KEPT, Backend, Sending, Unreachable, _Message
+from llmux.web._backend import KEPT, Unreachable
 from llmux.web._body import StoredBody
 from llmux.web._errors import BackendError
 from llmux.web._headers import Pair
 from llmux.web._pieces import Slice
+from llmux.web._sending import Backend, Sending, _Message
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HERE = "http://127.0.0.1:8001/base/"
