@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from llmux.config import Config
 from llmux.errors import CannotStart, ConfigError
+from llmux.pace import boundAccepts
 from llmux.web._access import isLoopback
 from llmux.web.site import ProxySite
 
@@ -80,6 +81,7 @@ class Listening(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self._ports.append(port)
+        boundAccepts(port)
         address = port.getHost()
         self.log.info(
             "Listening on {address}", event="listening", address=_readable(address)

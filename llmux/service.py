@@ -31,6 +31,7 @@ from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.observe.tracing import tracesFor
+from llmux.pace import boundEvents
 from llmux.policies import find
 from llmux.record import Recorder
 from llmux.reload import ISource, Reloaded, Reloader, differences
@@ -376,6 +377,8 @@ class TwistProgram(Program):
         """
         Start, or say in a line why not, and exit.
         """
+        # This process is llmux's own, and so is its reactor.
+        boundEvents(self._reactor)
         try:
             super().startService()
         except CannotStart as error:

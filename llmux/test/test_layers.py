@@ -46,6 +46,7 @@ ROOMS = (
     "web",
     "record",
     "reload",
+    "pace",
     "listening",
     "files",
     "service",
