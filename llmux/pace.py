@@ -6,9 +6,10 @@ their turn however much there is to do.
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
-__all__ = ["boundAccepts", "boundEvents"]
+__all__ = ["boundAccepts", "boundEvents", "keepWhatIsLoaded"]
 
 #: How many events are dealt with in one turn.  The dearest are requests that
 #: arrive, a fraction of a millisecond each.
@@ -85,3 +86,15 @@ def boundAccepts(port: Any, most: int = ACCEPTS) -> None:
         read()
 
     port.doRead = doRead
+
+
+def keepWhatIsLoaded(collector: Any = gc) -> None:
+    """
+    Have the garbage collector not look again and again at what is there by
+    now, and stays: modules, and the configuration.  To look at it all takes
+    tens of milliseconds, in which nobody is served.
+
+    This is for whoever owns the process.
+    """
+    collector.collect()
+    collector.freeze()

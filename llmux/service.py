@@ -31,7 +31,7 @@ from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.observe.tracing import tracesFor
-from llmux.pace import boundEvents
+from llmux.pace import boundEvents, keepWhatIsLoaded
 from llmux.policies import find
 from llmux.record import Recorder
 from llmux.reload import ISource, Reloaded, Reloader, differences
@@ -379,6 +379,7 @@ class TwistProgram(Program):
         """
         # This process is llmux's own, and so is its reactor.
         boundEvents(self._reactor)
+        self._reactor.callWhenRunning(keepWhatIsLoaded)
         try:
             super().startService()
         except CannotStart as error:

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from llmux.pace import ACCEPTS, boundAccepts, boundEvents
+from llmux.pace import ACCEPTS, boundAccepts, boundEvents, keepWhatIsLoaded
 
 
 class EventsTests(SynchronousTestCase):
@@ -141,3 +141,25 @@ class AcceptsTests(SynchronousTestCase):
         """
         port = object()
         boundAccepts(port)
+
+
+class KeepTests(SynchronousTestCase):
+    """
+    Tests for L{keepWhatIsLoaded}.
+    """
+
+    def test_order(self) -> None:
+        """
+        What is garbage is thrown away first, so that only the rest is kept.
+        """
+        done: list[str] = []
+
+        class Collector:
+            def collect(self) -> None:
+                done.append("collect")
+
+            def freeze(self) -> None:
+                done.append("freeze")
+
+        keepWhatIsLoaded(Collector())
+        self.assertEqual(["collect", "freeze"], done)
