@@ -24,6 +24,7 @@ from llmux.files import raiseFileLimit
 from llmux.hooks import HookOutput, ShellHooks
 from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
 from llmux.listening import Listening, endpointOf
+from llmux.observe._rendering import Rendering
 from llmux.observe.access import accessLogs
 from llmux.observe.account import Accounts, IAccountant
 from llmux.observe.log import EventLog
@@ -123,6 +124,7 @@ class Multiplexer(Service):
         self.metrics = Metrics(
             config.models, self.switcher.costs, self.switcher.snapshot
         )
+        self._rendering = Rendering(self.metrics, reactor)
         traces = tracesFor(config.traces, reactor, tracerProvider)
         self._accountants = [*accessLogs(config, reactor), *traces]
         self._backends = Backends(config, reactor)
@@ -200,9 +202,8 @@ class Multiplexer(Service):
         context.config = served
         context.access.follow(served)
 
-    def _renderMetrics(self) -> tuple[bytes, bytes]:
-        body, kind = self.metrics.render()
-        return body, kind.encode("ascii")
+    def _renderMetrics(self) -> Any:
+        return self._rendering.render(len(self.config.models))
 
     def startService(self) -> None:
         """

@@ -300,6 +300,13 @@ class Metrics:
 
         @return: all metrics as they are now, and their content type.
         """
+        self.refresh()
+        return self.encoded(accept)
+
+    def refresh(self) -> None:
+        """
+        Take up what is only looked at when it is asked for.
+        """
         for name, model in self._models.items():
             self._depth.labels(name).set(model.depth)
             self._inFlight.labels(name).set(model.inFlight)
@@ -313,6 +320,11 @@ class Metrics:
                 costs = self.costs
                 cost = costs.switch(source, target) if source else costs.wake(target)
                 self._cost.labels(source, target).set(cost)
+
+    def encoded(self, accept: str = "") -> tuple[bytes, str]:
+        """
+        As L{render}, without L{refresh}: this may be called in a thread.
+        """
         # Not the header itself: a version that is none makes the library raise.
         openMetrics = "application/openmetrics-text" in accept
         encode, contentType = choose_encoder(_OPEN_METRICS if openMetrics else "")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
@@ -31,12 +33,12 @@ from llmux.web.ollama import Ollama
 
 __all__ = ("ProxyResource",)
 
-#: Gives the metrics: their text and its content type.
-GiveMetrics = Callable[[], tuple[bytes, bytes]]
+#: Gives the metrics: their text and its content type, now or later.
+GiveMetrics = Callable[[], "tuple[bytes, bytes] | Deferred[tuple[bytes, bytes]]"]
 
 #: Gives the body of an answer and its content type, of the configuration as
 #: far as it is there for whoever asks.
-OwnRoute = Callable[[Config], tuple[bytes, bytes]]
+OwnRoute = Callable[[Config], "tuple[bytes, bytes] | Deferred[tuple[bytes, bytes]]"]
 
 
 #: What is there for whoever asks: nothing of it is secret.
@@ -192,23 +194,35 @@ class ProxyResource:
         client: WebClient,
         asked: Asked,
     ) -> None:
-        client.attach(lambda: None)
+        isOpen = True
+
+        def over() -> None:
+            nonlocal isOpen
+            isOpen = False
+
+        def made(answer: tuple[bytes, bytes]) -> None:
+            if isOpen:
+                body, kind = answer
+                headers = [(b"Content-Type", kind), (b"X-Request-Id", asked.requestId)]
+                client.head(200, b"", headers, len(body))
+                client.write(body)
+                client.finish()
+
+        def failed(why: Failure) -> None:
+            if not why.check(NotFound, UnknownModel):
+                self.log.failure("while answering {path}", why, path=asked.target)
+            if isOpen:
+                sendAnswer(
+                    client, answerTo(cast(BaseException, why.value)), asked.requestId
+                )
+
+        client.attach(over)
         if make is not _nothing and asked.method not in (b"GET", b"HEAD"):
             sendAnswer(client, _ONLY_READ, asked.requestId)
             return
-        try:
-            body, kind = make(config)
-        except (NotFound, UnknownModel) as error:
-            sendAnswer(client, answerTo(error), asked.requestId)
-            return
-        except Exception as error:
-            self.log.failure("while answering {path}", path=asked.target)
-            sendAnswer(client, answerTo(error), asked.requestId)
-            return
-        headers = [(b"Content-Type", kind), (b"X-Request-Id", asked.requestId)]
-        client.head(200, b"", headers, len(body))
-        client.write(body)
-        client.finish()
+        answered = maybeDeferred(make, config)
+        answered.addCallbacks(made, failed)
+        answered.addErrback(lambda why: self.log.failure("while answering", why))
 
     def _models(self, config: Config) -> tuple[bytes, bytes]:
         states = self.context.switcher.snapshot().models
