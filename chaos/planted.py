@@ -108,8 +108,8 @@ BUGS = [
     ),
     Bug(
         "letting others pass who came after one that is overdue",
-        "why = refusal(decision, snapshot, bounded=False)\n            if why is not None:\n                return why\n            target",
-        "why = None\n            overdue = ()\n            target",
+        "if decision.target in snapshot.barred and not bounded:",
+        "if False:",
         "llmux.test.test_switcher",
     ),
     Bug(

@@ -213,6 +213,8 @@ class ModelView:
         nothing.
     @ivar removed: whether it is not configured any more, and is put to sleep
         for good.
+    @ivar dead: whether it was found not to live any more, so that nobody is let
+        in while it drains.
     """
 
     name: str
@@ -236,6 +238,7 @@ class ModelView:
     address: str = ""
     pending: bool = False
     removed: bool = False
+    dead: bool = False
 
 
 class ICosts(Interface):
@@ -293,6 +296,8 @@ class Snapshot:
     @ivar minActive: how long a model stays awake at least, in seconds.
     @ivar drainTimeout: how long a drain may take, in seconds, if that is
         bounded.
+    @ivar barred: the models that must not be woken now, as they would be in the
+        way of others that have waited for as long as they may.
     """
 
     now: float
@@ -301,6 +306,7 @@ class Snapshot:
     costs: ICosts
     minActive: float = 0.0
     drainTimeout: float | None = None
+    barred: Collection[str] = ()
 
     @cached_property
     def movable(self) -> tuple[ModelView, ...]:

@@ -283,6 +283,7 @@ class CostAware:
         for view in snapshot.models.values():
             if (
                 view.state is not State.DRAINING
+                or view.dead
                 or not view.inFlight
                 or view.oldest is None
                 or (view.maxInFlight is not None and view.inFlight >= view.maxInFlight)

@@ -30,6 +30,7 @@ class FirstComeFirstServed:
             if view.oldest is not None
             and view.state is State.ASLEEP
             and not view.coming
+            and view.name not in snapshot.barred
         )
         recheck: float | None = None
         # Models with the same needs need the same room.

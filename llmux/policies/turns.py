@@ -53,7 +53,10 @@ def inTurn(snapshot: Snapshot, ageing: float) -> list[ModelView]:
     wanted = [
         _wanted(snapshot, view, ageing)
         for view in snapshot.models.values()
-        if view.oldest is not None and view.state is State.ASLEEP and not view.coming
+        if view.oldest is not None
+        and view.state is State.ASLEEP
+        and not view.coming
+        and view.name not in snapshot.barred
     ]
     wanted.sort(key=lambda one: (-one.age, one.number))
     if len(wanted) > 1 and wanted[0].age > 0:

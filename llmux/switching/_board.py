@@ -6,7 +6,7 @@ the rule that things settle after every event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 
 from twisted.internet.interfaces import IReactorTime
@@ -64,8 +64,9 @@ class Board:
         self._settling = False
         self._unsettled = False
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, barred: Collection[str] = ()) -> Snapshot:
         """
+        @param barred: the models that must not be woken now.
         @return: everything, as policies see it, now.
         """
         policy = self.config.policy
@@ -76,6 +77,7 @@ class Board:
             costs=self.costs,
             minActive=policy.min_active_secs,
             drainTimeout=policy.drain_timeout_secs,
+            barred=barred,
         )
 
     def observed(self) -> None:

@@ -68,7 +68,7 @@ class Choice:
                     self._queues.dismissAll(place, "wake_failed", error)
         now = self._board.clock.seconds()
         overdue, soonest = self._overdue(now)
-        snapshot = self._board.snapshot()
+        snapshot = self._board.snapshot(self._barred(overdue))
         for move in list(self._board.moves.values()):
             if self._isInTheWay(move, snapshot):
                 self._switches.abandon(move.target)
@@ -82,7 +82,7 @@ class Choice:
         if isinstance(decision, Stay):
             recheck = decision.recheck
         else:
-            why = self._obey(decision, snapshot, overdue)
+            why = self._obey(decision, snapshot)
             if why is None:
                 self._board.settle()
                 return
@@ -155,9 +155,7 @@ class Choice:
             self.log.failure("the policy {policy} failed", policy=self._policy)
             return Stay(1.0)
 
-    def _obey(
-        self, decision: Decision, snapshot: Snapshot, overdue: Sequence[Place]
-    ) -> str | None:
+    def _obey(self, decision: Decision, snapshot: Snapshot) -> str | None:
         """
         Do what the policy says, if it may be done.
 
@@ -167,12 +165,6 @@ class Choice:
             why = refusal(decision, snapshot, bounded=False)
             if why is not None:
                 return why
-            target = self._board.places[decision.target]
-            if any(
-                other is not target and self._board.rooms.collide(target, other)
-                for other in overdue
-            ):
-                return "others have waited for too long"
             self._switches.begin(decision)
             return None
         if isinstance(decision, Admit):
@@ -189,6 +181,22 @@ class Choice:
             self._queues.hand(place, waiting, snapshot.now)
             return None
         return f"{decision!r} is not a decision"
+
+    def _barred(self, overdue: Sequence[Place]) -> frozenset[str]:
+        """
+        Which models must not be woken: they would be in the way of others that
+        have waited for as long as they may.
+        """
+        if not overdue:
+            return frozenset()
+        return frozenset(
+            place.name
+            for place in self._board.places.values()
+            if any(
+                other is not place and self._board.rooms.collide(place, other)
+                for other in overdue
+            )
+        )
 
     def _overdue(self, now: float) -> tuple[list[Place], float | None]:
         """

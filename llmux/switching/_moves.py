@@ -143,6 +143,8 @@ def refusal(decision: Switch, snapshot: Snapshot, bounded: bool) -> str | None:
         return "the model is not asleep"
     if target.oldest is None:
         return "nobody waits for the model"
+    if decision.target in snapshot.barred and not bounded:
+        return "others have waited for too long"
     room = dict(snapshot.free)
     for name in decision.victims:
         victim = models.get(name)

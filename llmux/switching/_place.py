@@ -245,6 +245,7 @@ class Place:
                 address=residency.address,
                 pending=self.next is not None,
                 removed=self.removed,
+                dead=self.dead,
             )
         return self._view
 

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from llmux.config import PolicyConfig
-from llmux.interfaces import Reason
+from llmux.interfaces import ISwitchPolicy, Reason
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.test._world import World
 from llmux.testing import makeConfig
@@ -69,6 +69,7 @@ def makeWorld(
     awake: frozenset[str] = frozenset(),
     deaf: frozenset[str] = frozenset(),
     slowAlive: bool = False,
+    policy: ISwitchPolicy | None = None,
 ) -> World:
     """
     A world with one place, or with several.
@@ -101,7 +102,8 @@ def makeWorld(
             for name in MODELS
         },
     )
-    return World(config, FirstComeFirstServed(), awake, deaf=deaf, slowAlive=slowAlive)
+    policy = policy or FirstComeFirstServed()
+    return World(config, policy, awake, deaf=deaf, slowAlive=slowAlive)
 
 
 def step(world: World, random: Random) -> str:

@@ -22,6 +22,7 @@ lists them and plants one after the other.  By promise:
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -35,9 +36,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
-from llmux.interfaces import Reason
-from llmux.test._walk import LENGTH, MODELS, SETTINGS, makeWorld, walk
+from llmux.interfaces import DecisionRefused, Event, IObserver, Reason
+from llmux.policies.costaware import CostAware
+from llmux.policies.fifo import FirstComeFirstServed
+from llmux.test._walk import LENGTH, MODELS, SETTINGS, makeWorld, step, walk
 from llmux.test._world import World
 
 indexes = st.integers(0, 5)
@@ -143,6 +147,24 @@ class SwitcherMachine(RuleBasedStateMachine):
             self.world.settle()
 
 
+@implementer(IObserver)
+class Refusals:
+    """
+    Remembers what was refused.
+    """
+
+    interests = frozenset({DecisionRefused})
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        """
+        See L{IObserver.notify}.
+        """
+        self.events.append(event)
+
+
 class InvariantTests(SynchronousTestCase):
     """
     Nothing goes to a model that is not awake, resources are never exceeded,
@@ -157,6 +179,21 @@ class InvariantTests(SynchronousTestCase):
         """
         for number in range(20_000 // LENGTH):
             walk(f"test-{number}")
+
+    def test_nothingRefused(self) -> None:
+        """
+        No policy of llmux's own decides what the switcher would refuse.
+        """
+        for policy in (FirstComeFirstServed(), CostAware()):
+            for number in range(60):
+                random = Random(f"refused-{number}")
+                chosen = {name: random.choice(all) for name, all in SETTINGS.items()}
+                world = makeWorld(policy=policy, **chosen)
+                refusals = Refusals()
+                world.switcher.addObserver(refusals)
+                for _ in range(LENGTH):
+                    step(world, random)
+                    self.assertEqual(refusals.events, [], (policy, number, chosen))
 
     def test_whateverHappens(self) -> None:
         """

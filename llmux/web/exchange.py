@@ -314,7 +314,9 @@ class Exchange:
         self._letGo()
         if isinstance(error, BackendError):
             # Perhaps it has died; then the next request shall not find out.
-            self._context.switcher.suspect(error.model)
+            # Whatever comes of that, this client is told.
+            with self.log.failuresHandled("while a model was suspected"):
+                self._context.switcher.suspect(error.model)
         account = self._account
         if self._hasBegun:
             account.aborted = account.aborted or (
