@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.proxy import _large, _llmux, _measures, _nginx, _start
+from benchmarks.proxy import _go, _large, _llmux, _measures, _nginx, _start
 from benchmarks.proxy._children import Children, Trouble, freePort, listens
 from benchmarks.proxy._cpu import cpuSeconds, residentBytes
 from benchmarks.proxy._limits import raiseFileLimit
@@ -42,6 +42,11 @@ one at --source-port. Example: --backend-port 18100 --source-port 18101
 #: checks are busy and of all kinds, and well below what it costs without the
 #: lane.
 GUARD = {"cpu_us_per_request": 9.0, "cpu_us_per_chunk_100": 5.0}
+
+#: What the usual way may cost: microseconds of processor time for a small
+#: request, and how many times what a chunk costs nginx at 400 streams.
+USUAL_REQUEST_MUST = 500.0
+USUAL_CHUNK_MUST = 3.0
 
 GROUPS = ("small", "first", "streams", "wake", "large", "start", "many")
 
@@ -104,6 +109,8 @@ def parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="write all figures there too")
     add("--check", action="store_true", help="exit with 1 if llmux misses a 'must'")
     add("--also", type=other, action="append", default=[], metavar="NAME=URL,PID")
+    add("--usual-way", action="store_true", help="measure llmux without its lane, too")
+    add("--go", action="store_true", help="measure a bare proxy in Go, too")
     add("--without-llmux", action="store_true")
     add("--backend-port", type=int, metavar="PORT", help="default: any")
     add("--source-port", type=int, metavar="PORT", help="default: any")
@@ -167,6 +174,17 @@ def startAll(options: argparse.Namespace, children: Children) -> list[Proxy]:
     if not options.without_llmux:
         port = freePort()
         started.append(("llmux", port, _llmux.start(children, port, small, stream)))
+    if options.usual_way:
+        port = freePort()
+        pid = _llmux.start(children, port, small, stream, _llmux.USUAL)
+        started.append((_llmux.USUAL, port, pid))
+    if options.go:
+        if reason := _go.whyNot():
+            print(f"{_go.NAME}: skipped: {reason}", file=sys.stderr)
+        else:
+            port = freePort()
+            pid = _go.start(children, port, small, stream)
+            started.append((_go.NAME, port, pid))
     for _, _, pid in started:
         whenQuiet(partial(cpuSeconds, [pid]))
     found = [
@@ -268,6 +286,21 @@ def tooSlow(results: Results) -> list[str]:
     return over
 
 
+def usualMissed(results: Results) -> list[str]:
+    """
+    What the usual way costs more than it may.
+    """
+    key, found = "cpu_us_per_request", []
+    own = results.figure(key, _llmux.USUAL) if key in results.values else None
+    if own is not None and own > USUAL_REQUEST_MUST:
+        found.append(key)
+    key = "cpu_us_per_chunk_400"
+    ratio = results.compared(key, _llmux.USUAL) if key in results.values else None
+    if ratio is not None and ratio > USUAL_CHUNK_MUST:
+        found.append(key)
+    return found
+
+
 def say(text: str) -> None:
     """
     Show what is going on, if somebody looks.
@@ -289,7 +322,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    measured = {name for by in results.values.values() for name in by}
     names = [BASE, *([] if options.without_llmux else ["llmux"])]
+    names += [name for name in (_llmux.USUAL, _go.NAME) if name in measured]
     names += [name for name, _, _ in options.also]
     print(results.table(names))
     if options.json:
@@ -297,6 +332,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.guard:
         return 1 if tooSlow(results) else 0
     missed = results.missed("llmux")
+    missed += [f"{key} ({_llmux.USUAL})" for key in usualMissed(results)]
     if missed:
         print(f"\nllmux is not yet what it must be in: {', '.join(missed)}")
     return 1 if missed and options.check else 0

@@ -39,14 +39,25 @@ def configuration(port: int, small: int, stream: int) -> dict[str, object]:
     }
 
 
-def start(children: Children, port: int, small: int, stream: int) -> int:
+#: The name of the one without a lane.
+USUAL = "usual"
+
+
+def start(
+    children: Children, port: int, small: int, stream: int, name: str = "llmux"
+) -> int:
     """
     Start it.
 
+    @param name: L{USUAL} to start it without its lane.
+
     @return: its process.
     """
-    path = children.folder / "llmux.json"
-    path.write_text(json.dumps(configuration(port, small, stream), indent=1))
-    pid = children.start("llmux", command(path))
-    children.waitFor("llmux", lambda: listens(port))
+    path = children.folder / f"{name}.json"
+    made = configuration(port, small, stream)
+    if name == USUAL:
+        made["lane"] = "off"
+    path.write_text(json.dumps(made, indent=1))
+    pid = children.start(name, command(path))
+    children.waitFor(name, lambda: listens(port))
     return pid

@@ -12,7 +12,7 @@ from argparse import ArgumentTypeError
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.proxy.__main__ import GUARD, counts, groups, other, tooSlow
+from benchmarks.proxy.__main__ import GUARD, counts, groups, other, tooSlow, usualMissed
 from benchmarks.proxy._cpu import cpuSeconds, family, fieldsOf, residentBytes
 from benchmarks.proxy._report import Against, Measure, Results, percentile
 from benchmarks.proxy._source import MARK, PREFIX, SIZE, SUFFIX
@@ -140,6 +140,30 @@ class GuardTests(SynchronousTestCase):
         for key, most in GUARD.items():
             results.add(Measure(key, key), "llmux", 0, 10.1 * most)
         self.assertEqual([*GUARD], tooSlow(results))
+
+
+class UsualTests(SynchronousTestCase):
+    """
+    Tests for what the usual way must be.
+    """
+
+    def test_usualMissed(self) -> None:
+        """
+        It has bounds of its own.
+        """
+        results = Results()
+        self.assertEqual([], usualMissed(results))
+        for request, ratio, missed in (
+            (499, 2.9, []),
+            (501, 3.1, ["cpu_us_per_request", "cpu_us_per_chunk_400"]),
+        ):
+            for key, value in (
+                ("cpu_us_per_request", request),
+                ("cpu_us_per_chunk_400", ratio * 10),
+            ):
+                results.add(Measure(key, key), "nginx", 0, 10)
+                results.add(Measure(key, key), "usual", 0, value)
+            self.assertEqual(missed, usualMissed(results))
 
 
 class StreamTests(SynchronousTestCase):
