@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from llmux.web._guard import LONGEST_HEAD, Guard, GuardedEndpoint
+from llmux.web._guard import Guard, GuardedEndpoint
+from llmux.web._heads import LONGEST_HEAD
 
 
 @implementer(IStreamClientEndpoint)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.web._guard import LONGEST_HEAD
 from llmux.web._heads import (
+    LONGEST_HEAD,
     LONGEST_KNOWN,
     BadResponse,
     RequestHead,

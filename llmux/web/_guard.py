@@ -27,17 +27,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from llmux.web._headers import PROTECTED, Pair
+from llmux.web._heads import (
+    LONGEST_HEAD,
+    BadResponse,
+    blankLine,
+    readResponse,
+    statusLine,
+)
 
 __all__ = ()
 
-#: The longest head that a model's server may send, in bytes: all of its
-#: interim responses included.
-LONGEST_HEAD = 64 * 1024
-
-statusLine = re.compile(
-    rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n"
-).match
-blankLine = re.compile(rb"\n\r?\n").search
 _connection = re.compile(rb"(?i)\nconnection[ \t]*:[ \t]*([^\r\n]*)\r?(?=\n)")
 
 #: Is told the connection, the headers of the answer, and what came behind them.
@@ -122,6 +121,12 @@ class Guard(ProtocolWrapper):
             head = head[end.end() :]
         if self._skipped + end.end() > LONGEST_HEAD:
             self._refuse("sent a head that is too long")
+            return
+        try:
+            # Twisted takes some heads whose framing is ambiguous.
+            readResponse(head[: end.end()])
+        except BadResponse as error:
+            self._refuse(str(error))
             return
         self._head = None
         if _connection.search(head, 0, end.end()) is not None:

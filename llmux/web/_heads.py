@@ -22,10 +22,18 @@ from httptools import (
 
 from llmux.errors import LLMuxError
 from llmux.web._channel import isHost
-from llmux.web._guard import LONGEST_HEAD, blankLine, statusLine
 from llmux.web._headers import Pair, requestId
 
 __all__ = ()
+
+#: The longest head that a model's server may send, in bytes: all of its
+#: interim responses included.
+LONGEST_HEAD = 64 * 1024
+
+statusLine = re.compile(
+    rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n"
+).match
+blankLine = re.compile(rb"\n\r?\n").search
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _plainRequest = re.compile(
