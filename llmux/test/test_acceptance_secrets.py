@@ -95,13 +95,22 @@ class SecretsTests(ProcessTestCase):
         }
         self.assertEqual({reply.status for reply in own.values()}, {200})
         self.assertIn(SAID, own.pop("/llmux/logs/b").text())
-        eventually(lambda: "b" in events.next(), "an event of b")
+        feed: list[str] = []
+
+        def heard() -> bool:
+            # All of what b's failure is followed by, up to a being awake.
+            feed.append(events.next())
+            return '"a"' in feed[-1] and "awake" in feed[-1]
+
+        eventually(heard, "an event of a being awake")
+        self.assertIn('"b"', "".join(feed))
         log = service.running.output()
         seen = json.dumps(good.seen())
         places = {
             "the log": log,
             "what the server gets": seen,
             "a stream": cut.text(),
+            "the feed of events": "\n".join(feed),
             **{f"answer {n}": self.told(one) for n, one in enumerate(answers)},
             **{path: self.told(reply) for path, reply in own.items()},
         }
