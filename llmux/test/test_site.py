@@ -4,6 +4,7 @@ Tests for L{llmux.web.site} and L{llmux.web._channel} that need no sockets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from errno import EMFILE, ENOSPC
 from io import BytesIO, StringIO
 from typing import IO, Any
@@ -22,7 +23,7 @@ from zope.interface import implementer
 from llmux.config import Limits
 from llmux.test._memory import Transport
 from llmux.web._channel import BEHIND, KEPT, LINGER
-from llmux.web.site import IN_MEMORY, ProxySite
+from llmux.web.site import IN_MEMORY, ClosedAside, ProxySite
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -647,3 +648,28 @@ class ParsingTests(SiteCase):
         request.finish()
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual(len(self.grab.requests), 1)
+
+
+class ClosedAsideTests(SynchronousTestCase):
+    """
+    Tests for L{ClosedAside}.
+    """
+
+    def test_close(self) -> None:
+        """
+        It is closed at once for whoever has it, and in a thread, once, for the
+        system.
+        """
+        threads: list[Callable[[], None]] = []
+        inner = BytesIO()
+        file = ClosedAside(inner, threads.append)
+        file.write(b"abc")
+        self.assertEqual(b"abc", inner.getvalue())
+        file.close()
+        file.close()
+        self.assertTrue(file.closed)
+        self.assertRaises(ValueError, file.read)
+        self.assertFalse(inner.closed)
+        self.assertEqual(1, len(threads))
+        threads[0]()
+        self.assertTrue(inner.closed)
