@@ -183,7 +183,7 @@ def bodies(data: bytes) -> None:
     if said is None:
         return
     shown: Any = None
-    if kind == b"application/json":
+    if kind == b"application/json" and body:
         with suppress(RecursionError):
             shown = json.loads(body.decode("utf-8-sig", "replace"), strict=False)
             named = shown.get("model") if isinstance(shown, dict) else None

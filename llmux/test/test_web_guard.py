@@ -145,6 +145,24 @@ class GuardTests(SynchronousTestCase):
             b"HTTP/1.1 200 OK\r\nX-AB: 4\r\nContent-Length: 1\r\n\r\nx",
         )
 
+    def test_folded(self) -> None:
+        """
+        A C{Connection} of several lines is read and dropped as a whole: what is
+        left of it would be part of another header.
+        """
+        self.passes(
+            b"HTTP/1.1 200 OK\r\nA: 1\r\nConnection: x-a\r\n , X-B\r\n"
+            b"X-A: 1\r\nX-B: 2\r\n 3\r\nC: 4\r\n 5\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA: 1\r\nC: 4 5\r\n\r\n",
+        )
+
+    def test_foldedStatus(self) -> None:
+        """
+        A status line that goes on in another is refused.
+        """
+        for more in (b"\r\n x: y", b"\n\tx: y", b"\r\n "):
+            self.refuses(b"HTTP/1.1 200 OK" + more + b"\r\nA: b\r\n\r\n", "not HTTP")
+
     def test_close(self) -> None:
         """
         C{Connection: close} is passed on in the form that Twisted understands.

@@ -33,6 +33,7 @@ from llmux.web._heads import (
     blankLine,
     readResponse,
     statusLine,
+    unfolded,
 )
 
 __all__ = ()
@@ -130,7 +131,8 @@ class Guard(ProtocolWrapper):
             return
         self._head = None
         if _connection.search(head, 0, end.end()) is not None:
-            head = _withoutListed(head[: end.end()]) + head[end.end() :]
+            # Without a header's first line, the rest of it were part of another.
+            head = _withoutListed(unfolded(head[: end.end()])) + head[end.end() :]
         self.wrappedProtocol.dataReceived(head)
 
     def _switch(self, head: bytes, rest: bytes) -> None:
@@ -173,6 +175,8 @@ def _withoutListed(head: bytes) -> bytes:
     """
     A head without the headers that its C{Connection} lists, and with that
     in a form that Twisted understands.
+
+    @param head: one without folded lines.
     """
     listed = {
         token.strip(b" \t").lower()
@@ -181,11 +185,8 @@ def _withoutListed(head: bytes) -> bytes:
     }
     head = _connection.sub(b"", head)
     for name in listed - _FRAMING - {b"", b"close", b"keep-alive"}:
-        head = re.sub(
-            rb"(?i)\n" + re.escape(name) + rb"[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?=\n)",
-            b"",
-            head,
-        )
+        header = rb"(?i)\n" + re.escape(name) + rb"[ \t]*:[^\n]*(?=\n)"
+        head = re.sub(header, b"", head)
     if b"close" in listed:
         line = head.index(b"\n") + 1
         head = head[:line] + b"Connection: close\r\n" + head[line:]

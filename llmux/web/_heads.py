@@ -62,6 +62,9 @@ _length = re.compile(
 
 _lineEnd = re.compile(rb"\r?\n(?:[ \t]+)?")
 
+#: What begins like the rest of a folded line, where none can be.
+_foldedStatus = re.compile(rb"[^\n]*\n[ \t]").match
+
 
 class _Headers:
     # What llhttp finds.
@@ -235,17 +238,27 @@ def _parsed(head: bytes) -> _Headers:
         # Servers may fold lines, and end them as they like.
         found = _Headers()
         try:
-            HttpResponseParser(found).feed_data(_lineEnd.sub(_unfolded, head))
+            HttpResponseParser(found).feed_data(unfolded(head))
         except (HttpParserError, HttpParserUpgrade):
             raise BadResponse(_NO_HEAD) from None
     return found
 
 
-def _unfolded(end: Any) -> bytes:
+def unfolded(head: bytes) -> bytes:
+    """
+    A head each of whose headers is in one line.
+    """
+    return _lineEnd.sub(_joined, head)
+
+
+def _joined(end: Any) -> bytes:
     return b"\r\n" if end[0].endswith(b"\n") else b" "
 
 
 def _readResponse(text: bytes) -> ResponseHead:
+    if _foldedStatus(text) is not None:
+        # Some take it for more of the status line, others for a header.
+        raise BadResponse(_NO_HEAD)
     found = _parsed(text)
     hasLength, isChunked, keeps = False, False, text[7:8] == b"1"
     for name, value in found.pairs:
