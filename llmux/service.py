@@ -32,7 +32,7 @@ from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
 from llmux.observe.tracing import tracesFor
-from llmux.pace import boundEvents, keepWhatIsLoaded
+from llmux.pace import Collections, boundEvents
 from llmux.policies import find
 from llmux.record import Recorder
 from llmux.reload import ISource, Reloaded, Reloader, differences
@@ -380,10 +380,19 @@ class TwistProgram(Program):
         """
         # This process is llmux's own, and so is its reactor.
         boundEvents(self._reactor)
-        self._reactor.callWhenRunning(keepWhatIsLoaded)
+        self._collections = Collections(self._reactor)
         try:
             super().startService()
         except CannotStart as error:
             # Logging has not begun.
             sys.stderr.write(f"{error}\n")
             raise SystemExit(UNAVAILABLE) from None
+        # Before there is anybody who would be held up.
+        self._collections.start()
+
+    def stopService(self) -> Any:
+        """
+        See L{Program.stopService}.
+        """
+        self._collections.stop()
+        return super().stopService()

@@ -9,9 +9,10 @@ import socket
 from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from llmux.pace import ACCEPTS, boundAccepts, boundEvents, keepWhatIsLoaded
+from llmux.pace import ACCEPTS, Collections, boundAccepts, boundEvents
 
 
 class EventsTests(SynchronousTestCase):
@@ -72,19 +73,50 @@ class EventsTests(SynchronousTestCase):
         counts = []
         for _ in range(3):
             before = len(read)
-            self.reactor.doPoll(0)
+            self.reactor.doIteration(0)
             counts.append(len(read) - before)
         self.assertEqual([4, 4, 4], counts)
         self.assertEqual(set(range(12)), set(read))
 
-    def test_once(self) -> None:
+    def test_raises(self) -> None:
         """
-        To be told twice changes nothing more.
+        What fails is logged and left, and the others are dealt with.
         """
         boundEvents(self.reactor)
-        poller = self.reactor._poller
-        self.assertTrue(boundEvents(self.reactor))
-        self.assertIs(poller, self.reactor._poller)
+        dealt: list[int] = []
+
+        def deal(selectable: object, number: int, event: int) -> None:
+            dealt.append(number)
+            raise RuntimeError("on purpose")
+
+        self.reactor._doReadOrWrite = deal
+        boundEvents(self.reactor)
+        pairs = [socket.socketpair() for _ in range(2)]
+        for ours, theirs in pairs:
+            self.addCleanup(ours.close)
+            self.addCleanup(theirs.close)
+            theirs.send(b"x")
+            self.reactor._poller.register(ours.fileno(), 1)
+            self.reactor._selectables[ours.fileno()] = object()
+        self.reactor.doIteration(0)
+        for ours, _ in pairs:
+            self.reactor._poller.unregister(ours.fileno())
+            del self.reactor._selectables[ours.fileno()]
+        self.assertEqual({ours.fileno() for ours, _ in pairs}, set(dealt))
+        self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
+
+    def test_gone(self) -> None:
+        """
+        An event of what has been taken away meanwhile is passed over.
+        """
+        boundEvents(self.reactor)
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        theirs.send(b"x")
+        self.reactor._poller.register(ours.fileno(), 1)
+        self.reactor.doIteration(0)
+        self.reactor._poller.unregister(ours.fileno())
 
     def test_others(self) -> None:
         """
@@ -143,23 +175,97 @@ class AcceptsTests(SynchronousTestCase):
         boundAccepts(port)
 
 
-class KeepTests(SynchronousTestCase):
+class Collector:
     """
-    Tests for L{keepWhatIsLoaded}.
+    Stands for Python's garbage collector.
     """
 
-    def test_order(self) -> None:
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.threshold: tuple[int, ...] = (700, 10, 10)
+
+    def collect(self) -> None:
         """
-        What is garbage is thrown away first, so that only the rest is kept.
+        Take note.
         """
-        done: list[str] = []
+        self.done.append("collect")
 
-        class Collector:
-            def collect(self) -> None:
-                done.append("collect")
+    def freeze(self) -> None:
+        """
+        Take note.
+        """
+        self.done.append("freeze")
 
-            def freeze(self) -> None:
-                done.append("freeze")
+    def get_threshold(self) -> tuple[int, ...]:
+        """
+        What was set.
+        """
+        return self.threshold
 
-        keepWhatIsLoaded(Collector())
-        self.assertEqual(["collect", "freeze"], done)
+    def set_threshold(self, *threshold: int) -> None:
+        """
+        Set it.
+        """
+        self.threshold = threshold
+
+
+class CollectionsTests(SynchronousTestCase):
+    """
+    Tests for L{Collections}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Start, with nothing but what is loaded.
+        """
+        self.clock = Clock()
+        self.collector = Collector()
+        self.blocks = 1_000_000
+        self.collections = Collections(self.clock, self.collector, lambda: self.blocks)
+        self.collections.start()
+
+    def collected(self, seconds: float) -> int:
+        """
+        How often all objects are looked at in some time.
+        """
+        self.collector.done.clear()
+        for _ in range(int(seconds / Collections.EVERY)):
+            self.clock.advance(Collections.EVERY)
+        return len(self.collector.done)
+
+    def test_start(self) -> None:
+        """
+        What is garbage is thrown away first, so that only the rest is kept;
+        and Python looks at young objects only.
+        """
+        self.assertEqual(["collect", "freeze"], self.collector.done)
+        self.assertEqual((700, 10, Collections.NEVER), self.collector.threshold)
+
+    def test_little(self) -> None:
+        """
+        As long as there is little, it is looked at each time.
+        """
+        self.blocks += Collections.CHEAP
+        self.assertEqual(4, self.collected(4 * Collections.EVERY))
+
+    def test_much(self) -> None:
+        """
+        If there is much, it is looked at when there has been for long; and
+        then again only if there is much more.
+        """
+        self.blocks += Collections.CHEAP + 1
+        self.assertEqual(0, self.collected(Collections.LONG - Collections.EVERY))
+        self.assertEqual(1, self.collected(Collections.EVERY))
+        self.assertEqual(0, self.collected(3 * Collections.LONG))
+        self.blocks += Collections.CHEAP
+        self.assertEqual(1, self.collected(Collections.EVERY))
+        self.assertEqual(0, self.collected(Collections.LONG - Collections.EVERY))
+
+    def test_stop(self) -> None:
+        """
+        In the end it is Python's own again.
+        """
+        self.collections.stop()
+        self.assertEqual((700, 10, 10), self.collector.threshold)
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.collections.stop()
