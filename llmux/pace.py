@@ -50,7 +50,7 @@ def boundEvents(reactor: Any, most: int = EVENTS) -> bool:
         return False
     if type(reactor) is not EPollReactor:
         return False
-    reactor.doIteration = _turns(reactor, most)
+    reactor.doIteration = _turns(reactor, most)  # type: ignore[method-assign]
     return True
 
 

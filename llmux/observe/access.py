@@ -10,12 +10,13 @@ hold a key, and the request's id.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -61,6 +62,7 @@ def fieldsOf(account: Account) -> dict[str, Any]:
     }
 
 
+@lru_cache(1024)
 def _harmless(said: bytes) -> str:
     text = said[:LONGEST].decode("ascii", "backslashreplace")
     return text if text.isprintable() else ascii(text)[1:-1]
@@ -99,7 +101,8 @@ class AccessLog:
 @implementer(IAccountant)
 class AccessFile:
     """
-    Writes lines to a file, each at once and whole.
+    Writes lines to a file, those of one turn of the reactor together, and each
+    whole.
 
     If the file is moved away, as those do who rotate logs, another one of its
     name is made.  If a line cannot be written it is lost, and that is logged
@@ -112,6 +115,9 @@ class AccessFile:
     _file: int | None = None
     _looked = 0.0
     _fails = False
+    _second = -1
+    _date = ""
+    _writing: IDelayedCall | None = None
 
     def __init__(
         self,
@@ -125,6 +131,7 @@ class AccessFile:
         self.path = path
         self._clock = clock
         self._write = write
+        self._lines: list[bytes] = []
 
     def start(self) -> None:
         """
@@ -148,8 +155,11 @@ class AccessFile:
 
     def stop(self) -> None:
         """
-        Close it.
+        Close it, with all that there was to write.
         """
+        if self._writing is not None:
+            self._writing.cancel()
+            self._flush()
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -158,10 +168,25 @@ class AccessFile:
         """
         See L{IAccountant.requestFinished}.
         """
-        ended = datetime.fromtimestamp(account.ended, timezone.utc)
-        time = ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._lines.append(
+            _encode({"time": self._time(account.ended), **fieldsOf(account)})
+        )
+        if self._writing is None:
+            self._writing = self._clock.callLater(0, self._flush)
+
+    def _time(self, seconds: float) -> str:
+        second = int(seconds)
+        if second != self._second:
+            self._second = second
+            date = datetime.fromtimestamp(second, timezone.utc)
+            self._date = date.isoformat().replace("+00:00", "")
+        return f"{self._date}.{int((seconds - second) * 1000):03d}Z"
+
+    def _flush(self) -> None:
+        self._writing = None
+        lines, self._lines = self._lines, []
         try:
-            self._line({"time": time, **fieldsOf(account)})
+            self._writeAll(b"\n".join([*lines, b""]))
         except OSError as error:
             if not self._fails:
                 self._fails = True
@@ -174,12 +199,13 @@ class AccessFile:
         else:
             self._fails = False
 
-    def _line(self, fields: Mapping[str, Any]) -> None:
+    def _writeAll(self, lines: bytes) -> None:
         now = self._clock.seconds()
         if self._file is None or (now - self._looked >= LOOK and not self._isThere()):
             self._open()
         assert self._file is not None
-        self._write(self._file, _encode(fields) + b"\n")
+        while lines:
+            lines = lines[self._write(self._file, lines) :]
 
     def _isThere(self) -> bool:
         assert self._file is not None

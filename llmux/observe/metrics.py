@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from attrs import define
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from zope.interface import implementer
@@ -35,6 +34,7 @@ from llmux.interfaces import (
     SwitchEnded,
     isDeath,
 )
+from llmux.observe._tally import Counts, Histograms, ModelSeries, Sums, Tally
 from llmux.observe.account import ABORTED, UNKNOWN, Account, IAccountant
 
 __all__ = ["Metrics"]
@@ -51,27 +51,6 @@ _ACTIVE = (1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 
 #: The states in which a model serves.
 _SERVING = frozenset({State.AWAKE, State.CHECKING, State.DRAINING})
-
-
-@define(eq=False)
-class _ModelSeries:
-    """
-    What is measured of one model, with its label bound once: a request costs
-    no look-ups of labels.
-
-    @ivar depth: how many wait for it.
-    @ivar inFlight: how many it serves.  Both become gauges when they are
-        asked for, as they change much more often than that.
-    @ivar served: seconds for which it has been serving, if it is.
-    """
-
-    wait: Histogram
-    firstByte: Histogram
-    prompt: Counter
-    completion: Counter
-    depth: int = 0
-    inFlight: int = 0
-    served: float = 0.0
 
 
 @implementer(IObserver, IAccountant)
@@ -134,39 +113,48 @@ class Metrics:
             "Requests that wait for a model.",
             model,
         )
-        self._wait = histogram(
+        self._wait = Histograms(
             "llmux_request_queue_wait_seconds",
             "How long requests that were served had waited for their model.",
             model,
-            buckets=(*_REQUEST, 600),
+            (*_REQUEST, 600),
         )
         self._inFlight = gauge(
             "llmux_model_in_flight",
             "Requests that a model is serving.",
             model,
         )
-        self._requests = counter(
-            "llmux_requests_total",
-            "Requests that were answered.",
-            ["model", "status"],
-        )
-        self._requestDuration = histogram(
+        self._requestDuration = Histograms(
             "llmux_request_duration_seconds",
             "From the arrival of a request until its answer was over.",
             ["model", "status"],
-            buckets=_REQUEST,
+            _REQUEST,
         )
-        self._firstByte = histogram(
+        requests = Counts(
+            "llmux_requests_total",
+            "Requests that were answered.",
+            ["model", "status"],
+            self._requestDuration,
+        )
+        self._firstByte = Histograms(
             "llmux_request_first_byte_seconds",
             "From the arrival of a request until its model began to answer.",
             model,
-            buckets=_REQUEST,
+            _REQUEST,
         )
-        self._tokens = counter(
+        self._tokens = Sums(
             "llmux_tokens_total",
             "Tokens of prompts and completions, where the model's server says.",
             ["model", "kind"],
         )
+        for one in (
+            self._wait,
+            requests,
+            self._requestDuration,
+            self._firstByte,
+            self._tokens,
+        ):
+            registry.register(one)
         self._aborted = counter(
             "llmux_requests_aborted_total",
             "Requests whose answers ended before they were whole.",
@@ -228,8 +216,8 @@ class Metrics:
             "Decisions of the policy that would have broken a promise.",
         )
         self._pairs: set[tuple[str, str]] = set()
-        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._models: dict[str, _ModelSeries] = {}
+        self._answers: dict[tuple[str, int], Tally] = {}
+        self._models: dict[str, ModelSeries] = {}
         self.show(models)
         self._takers: dict[type[Any], Callable[[Any], None]] = {
             RequestGranted: self._requestGranted,
@@ -266,27 +254,22 @@ class Metrics:
         events of, counts as L{UNKNOWN}.
         """
         model = account.model
-        key = (model, account.status)
-        answers = self._answers.get(key)
+        answers = self._answers.get((model, account.status))
         if answers is None:
             if model not in self._models:
-                key = (model := UNKNOWN, account.status)
-            status = str(account.status)
-            answers = self._answers[key] = (
-                self._requests.labels(model, status),
-                self._requestDuration.labels(model, status),
+                model = UNKNOWN
+            answers = self._answers[model, account.status] = self._requestDuration.of(
+                model, str(account.status)
             )
-        counter, histogram = answers
-        counter.inc()
-        histogram.observe(account.duration)
+        answers.observe(account.ended - account.arrived)
         series = self._models.get(model)
         if account.begun is not None and series is not None:
             series.firstByte.observe(account.begun - account.arrived)
             prompt, completion = account.usage
             if prompt:
-                series.prompt.inc(prompt)
+                series.prompt.value += prompt
             if completion:
-                series.completion.inc(completion)
+                series.completion.value += completion
         if account.aborted:
             self._aborted.labels(model, account.aborted).inc()
         if account.heartbeats:
@@ -330,14 +313,14 @@ class Metrics:
         encode, contentType = choose_encoder(_OPEN_METRICS if openMetrics else "")
         return encode(self.registry), contentType
 
-    def _series(self, name: str) -> _ModelSeries:
+    def _series(self, name: str) -> ModelSeries:
         series = self._models.get(name)
         if series is None:
-            series = self._models[name] = _ModelSeries(
-                self._wait.labels(name),
-                self._firstByte.labels(name),
-                self._tokens.labels(name, "prompt"),
-                self._tokens.labels(name, "completion"),
+            series = self._models[name] = ModelSeries(
+                self._wait.of(name),
+                self._firstByte.of(name),
+                self._tokens.of(name, "prompt"),
+                self._tokens.of(name, "completion"),
             )
             # What alerts look at is there before it happens: an increase is seen
             # from 0 on only.

@@ -180,10 +180,11 @@ class DocsTests(SynchronousTestCase):
         registry = Metrics(["a"]).registry
         wanted = set()
         for collector in set(registry._collector_to_names):
-            # There is no public way to the names of a metric's labels.
+            # There is no public way to the names of the library's labels.
             (metric,) = collector.collect()
             total = "_total" if metric.type == "counter" else ""
-            labels = ",".join(getattr(collector, "_labelnames", ()))
+            names = getattr(collector, "labelNames", None)
+            labels = ",".join(getattr(collector, "_labelnames", ()) or names or ())
             wanted.add(metric.name + total + (f"{{{labels}}}" if labels else ""))
         found = re.findall(r"^``(llmux_\S+)``$", self.read("metrics.rst"), re.M)
         self.assertEqual(set(found), wanted)

@@ -136,6 +136,13 @@ class FileTests(SynchronousTestCase):
         self.file = AccessFile(str(self.path), self.clock)
         self.addCleanup(lambda: self.file.stop())
 
+    def tell(self) -> None:
+        """
+        A request is over, and so is the turn of the reactor.
+        """
+        self.file.requestFinished(WHOLE)
+        self.clock.advance(0)
+
     def lines(self) -> list[dict[str, Any]]:
         """
         What is in the file.
@@ -150,13 +157,13 @@ class FileTests(SynchronousTestCase):
 
     def test_line(self) -> None:
         """
-        A request is a line of JSON, at once, behind what is there, in a file
+        A request is a line of JSON, in the same turn, behind what is there, in a file
         that is not for everybody.
         """
         self.assertTrue(verifyObject(IAccountant, self.file))
         self.path.write_text('{"earlier": 1}\n')
         self.file.start()
-        self.file.requestFinished(WHOLE)
+        self.tell()
         earlier, line = self.lines()
         self.assertEqual(earlier, {"earlier": 1})
         self.assertEqual(line, {"time": "1970-01-01T00:01:43.000Z", **LINE})
@@ -166,20 +173,51 @@ class FileTests(SynchronousTestCase):
         mode = stat.S_IMODE(self.path.stat().st_mode)
         self.assertEqual(mode & 0o137, 0)
 
+    def test_together(self) -> None:
+        """
+        The lines of one turn are written together, as many as there are; if
+        only a part of them can be written at once, the rest follows.
+        """
+        written: list[int] = []
+
+        def write(file: int, data: bytes) -> int:
+            written.append(os.write(file, data[:700]))
+            return written[-1]
+
+        self.file = AccessFile(str(self.path), self.clock, write)
+        self.file.start()
+        for _ in range(3):
+            self.file.requestFinished(WHOLE)
+        self.assertEqual(written, [])
+        self.clock.advance(0)
+        self.assertEqual(len(self.lines()), 3)
+        self.assertEqual(len(written), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_end(self) -> None:
+        """
+        What is to be written yet when it is closed, is written.
+        """
+        self.file.start()
+        self.file.requestFinished(WHOLE)
+        self.file.stop()
+        self.assertEqual(len(self.lines()), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_moved(self) -> None:
         """
         If the file is moved away, another one is made, within a second.
         """
         self.file.start()
-        self.file.requestFinished(WHOLE)
+        self.tell()
         moved = self.path.rename(f"{self.path}.1")
-        self.file.requestFinished(WHOLE)
+        self.tell()
         self.assertEqual(len(moved.read_text().splitlines()), 2)
         self.clock.advance(LOOK)
-        self.file.requestFinished(WHOLE)
+        self.tell()
         self.assertEqual(len(self.lines()), 1)
         self.clock.advance(LOOK)
-        self.file.requestFinished(WHOLE)
+        self.tell()
         self.assertEqual(len(self.lines()), 2)
 
     def test_cannotStart(self) -> None:
@@ -207,14 +245,14 @@ class FileTests(SynchronousTestCase):
         self.file = AccessFile(str(self.path), self.clock, write)
         self.file.start()
         for _ in range(3):
-            self.file.requestFinished(WHOLE)
+            self.tell()
         (event,) = self.failures(seen)
         self.assertEqual(event["why"], "No space left on device")
         isFull = False
-        self.file.requestFinished(WHOLE)
+        self.tell()
         self.assertEqual(len(self.lines()), 1)
         isFull = True
-        self.file.requestFinished(WHOLE)
+        self.tell()
         self.assertEqual(len(self.failures(seen)), 2)
 
     def test_folderGone(self) -> None:
@@ -230,10 +268,10 @@ class FileTests(SynchronousTestCase):
         self.path.unlink()
         folder.rmdir()
         self.clock.advance(LOOK)
-        self.file.requestFinished(WHOLE)
+        self.tell()
         self.assertEqual(len(self.failures(seen)), 1)
         folder.mkdir()
-        self.file.requestFinished(WHOLE)
+        self.tell()
         self.assertEqual(len(self.lines()), 1)
 
 

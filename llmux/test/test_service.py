@@ -4,6 +4,7 @@ Tests for L{llmux.service}.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -26,6 +27,7 @@ from llmux.config import ApiKey, Config, PolicyConfig
 from llmux.errors import ConfigError, ShuttingDown
 from llmux.interfaces import StateChanged
 from llmux.listening import BACKLOG, CannotListen, endpointOf, isLocal
+from llmux.pace import Collections
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.service import Louder, Multiplexer, Program, TwistProgram
 from llmux.testing import FakeHooks, Recorder, makeConfig
@@ -348,6 +350,19 @@ class TwistProgramTests(ProgramTestCase):
     """
 
     kind = TwistProgram
+
+    def test_collections(self) -> None:
+        """
+        It chooses when all objects are looked at for garbage, while it runs.
+        """
+        before = gc.get_threshold()
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *before)
+        program = self.program()
+        program.startService()
+        self.assertEqual(gc.get_threshold(), (*before[:2], Collections.NEVER))
+        program.stopService()
+        self.assertEqual(gc.get_threshold(), before)
 
     def test_taken(self) -> None:
         """

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.config import ApiKey
 from llmux.test._lane import LaneCase
+from llmux.testing import makeConfig
+from llmux.web._access import Access
 from llmux.web._laneclient import LaneClient
-from llmux.web._laneexchange import LaneExchange
+from llmux.web._laneexchange import LaneExchange, _answered, _sent
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENTS = CHUNKED.replace(b"\r\n", b"\r\nContent-Type: text/event-stream\r\n", 1)
@@ -211,3 +216,45 @@ class LaneExchangeTests(LaneCase):
         self.assertTrue(connection.transport.aborting)
         self.assertEqual(self.inFlight(), 0)
         self.assertEqual(self.metrics.finished, [("a", 200, 0.0)])
+
+
+class KnownTests(SynchronousTestCase):
+    """
+    What is known again.
+    """
+
+    def test_keys(self) -> None:
+        """
+        A key that becomes llmux's own is not passed on any more, although the
+        same head was before.
+        """
+        key = ApiKey("kim", "secret")
+        access = Access(makeConfig())
+        headers = ((b"Host", b"me"), (b"Authorization", b"Bearer secret"))
+
+        def sent() -> bytes:
+            known = b"gpu", b"10.0.0.1", b"http", b"1.1"
+            return _sent(headers, *known, access, access.generation)
+
+        self.assertIn(b"secret", sent())
+        access.follow(makeConfig(api_keys={"kim": key}))
+        self.assertNotIn(b"secret", sent())
+        access.follow(makeConfig())
+        self.assertIn(b"secret", sent())
+
+    def test_answered(self) -> None:
+        """
+        Of two answers whose heads differ in anything, each client gets its
+        own.
+        """
+        headers = ((b"X-A", b"1"),)
+        self.assertEqual(
+            _answered(200, b"", headers),
+            b"HTTP/1.1 200 OK\r\nX-A: 1\r\nVia: 1.1 llmux\r\n",
+        )
+        for other in (
+            _answered(201, b"", headers),
+            _answered(200, b"Fine", headers),
+            _answered(200, b"", ((b"X-A", b"2"),)),
+        ):
+            self.assertNotEqual(other, _answered(200, b"", headers))

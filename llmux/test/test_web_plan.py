@@ -6,16 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.config import Alias, Limits
-from llmux.errors import UnknownModel
+from llmux.errors import LLMuxError, UnknownModel
 from llmux.test._memory import makeAsked
 from llmux.testing import makeConfig
 from llmux.web import _members
 from llmux.web._errors import BadBody, BodyTooLarge, ModelRequired, NotFound
 from llmux.web._pieces import chunks
-from llmux.web._plan import makePlan
+from llmux.web._plan import Plan, makePlan, plainPlan
 
 FORM = {b"Content-Type": b"application/x-www-form-urlencoded"}
 
@@ -213,3 +216,101 @@ class PlanTests(SynchronousTestCase):
         self.plan(body=b'{"model": "a"}'.ljust(1024))
         with self.assertRaises(BodyTooLarge):
             self.plan(body=b'{"model": "a"}'.ljust(1025))
+
+
+JSON = b"application/json"
+
+
+class PlainTests(SynchronousTestCase):
+    """
+    Tests for L{plainPlan}.
+    """
+
+    config = makeConfig(
+        models={
+            "a": {"aliases": ("gpt",)},
+            "b": {"backend_model": "org/b"},
+            "c": {"set": {"t": 3}},
+        }
+    )
+
+    def plans(
+        self, body: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> tuple[Plan | None, Plan | None]:
+        """
+        The plan of the short way, and that of the long one, if there is one.
+        """
+        asked = makeAsked(body=body, target=target)
+        asked = evolve(asked, headers=tuple(headers))
+        try:
+            plan: Plan | None = makePlan(self.config, asked)
+        except LLMuxError:
+            plan = None
+        return plainPlan(self.config, asked, body), plan
+
+    def test_plain(self) -> None:
+        """
+        What most requests are like is planned for.
+        """
+        for body in (b'{"model":"a"}', b'{"max_tokens": 7, "model": "gpt"}'):
+            plain, plan = self.plans(body, b"/v1/x", [(b"content-type", JSON)])
+            self.assertIsNotNone(plain)
+            self.assertEqual(plain, plan)
+
+    @given(
+        st.one_of(
+            st.sampled_from(
+                [
+                    b"",
+                    b"{}",
+                    b"[]",
+                    b"{",
+                    b'{"model": 1}',
+                    b'{"model": ""}',
+                    b'{"model": null}',
+                    b'{"model":"nobody"}',
+                    b'{"model":"b"}',
+                    b'{"model":"c"}',
+                    b'{"model":"gpt","n_predict":5}',
+                    b'{"model":"b","model":"a"}',
+                    b' {"model":"a"}',
+                    b'\xef\xbb\xbf{"model":"a"}',
+                    b'{"model":"\\u0061"}',
+                    b'{"model":"\xff"}',
+                    b'{"model":"a"} x',
+                    b"{\0",
+                    '{"model":"a"}'.encode("utf-16"),
+                    b"model=a",
+                ]
+            ),
+            st.binary(max_size=20),
+        ),
+        st.sampled_from([b"/v1/x", b"/x?model=a", b"/upstream/a/x"]),
+        st.lists(
+            st.tuples(
+                st.sampled_from([b"Content-Type", b"content-encoding", b"X-Other"]),
+                st.sampled_from(
+                    [JSON, b"text/plain", b"gzip", b"multipart/form-data; boundary=x"]
+                ),
+            ),
+            max_size=3,
+        ),
+    )
+    def test_same(
+        self, body: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """
+        Whatever is planned for the short way has the same plan the long way.
+        """
+        plain, plan = self.plans(body, target, headers)
+        if plain is not None:
+            self.assertEqual(plain, plan)
+
+    def test_others(self) -> None:
+        """
+        What is to be changed, or refused, is for the long way.
+        """
+        large = b'{"model":"a","x":"%b"}' % (b"x" * 300)
+        self.patch(self, "config", makeConfig(limits=Limits(body_mb=0.0002)))
+        plain, plan = self.plans(large, b"/v1/x", [(b"content-type", JSON)])
+        self.assertEqual((plain, plan), (None, None))

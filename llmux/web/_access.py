@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from ipaddress import ip_address
 from secrets import token_bytes
@@ -118,6 +119,8 @@ class Principal:
 class Access:
     """
     Lets requests in.
+
+    @ivar generation: how many configurations it has gone by.
     """
 
     def __init__(self, config: Config) -> None:
@@ -125,6 +128,7 @@ class Access:
         # time that it takes to find one or none says nothing about them.
         self._secret = token_bytes(32)
         self._principals: dict[bytes, Principal] = {}
+        self.generation = 0
         self.follow(config)
 
     def follow(self, config: Config) -> None:
@@ -132,6 +136,7 @@ class Access:
         Go by another configuration from here on.  Who has a key yet is who
         they were: what they ask at once is counted on.
         """
+        self.generation += 1
         before, self._principals = self._principals, {}
         for key in config.api_keys.values():
             hidden = self._hidden(key.digest)
@@ -163,14 +168,13 @@ class Access:
         @param client: provides L{llmux.web._relay.IClient}.
         @raise LLMuxError: if they may not ask.
         """
-        found = [
-            (lower, value)
-            for name, value in asked.headers
-            if (lower := name.lower()) in _LOOKED_AT
-        ]
+        headers = asked.headers
+        found, hosts, isOfBrowser = (
+            _known(headers) if type(headers) is tuple else _looked(headers)
+        )
         if asked.isLocal and not self._isEveryHost:
-            self._checkHost([value for name, value in found if name == b"host"])
-        if not _OF_BROWSERS.isdisjoint([name for name, _ in found]):
+            self._checkHost(hosts)
+        if isOfBrowser:
             self._checkPage(asked, client, use)
         if self._anyone is not None:
             return self._anyone
@@ -276,6 +280,24 @@ class Access:
         else:
             return []
         return [*shown, (b"Access-Control-Expose-Headers", b"*")]
+
+
+def _looked(headers: Iterable[Pair]) -> tuple[list[Pair], list[bytes], bool]:
+    """
+    What there is to look at in the headers of a request, with names in lower
+    case; of that the values of C{Host}; and whether a browser sent it.
+    """
+    found = [
+        (lower, value)
+        for name, value in headers
+        if (lower := name.lower()) in _LOOKED_AT
+    ]
+    hosts = [value for name, value in found if name == b"host"]
+    return found, hosts, not _OF_BROWSERS.isdisjoint([name for name, _ in found])
+
+
+# Most clients say the same again and again.
+_known = lru_cache(256)(_looked)
 
 
 def _restricted(config: Config, key: ApiKey) -> Config:

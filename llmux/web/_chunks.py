@@ -83,10 +83,10 @@ class Chunks:
                 if data[stop - 2 : stop] != b"\r\n":
                     break
                 self.size += length
+                if stop == len(data):
+                    return data
                 start = stop
                 size = _plainSize(data, start)
-            if start == len(data):
-                return data
             if data[start:] == _END:
                 self.done = True
                 return data

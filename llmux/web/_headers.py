@@ -233,6 +233,10 @@ def isPlainEventStream(headers: Iterable[Pair]) -> bool:
     """
     Whether an event can be written behind what has been sent of a body.
     """
+    return _knownStream(headers) if type(headers) is tuple else _isStream(headers)
+
+
+def _isStream(headers: Iterable[Pair]) -> bool:
     kind = encoding = b""
     for name, value in headers:
         lower = name.lower()
@@ -241,6 +245,9 @@ def isPlainEventStream(headers: Iterable[Pair]) -> bool:
         elif lower == b"content-encoding":
             encoding = encoding or value
     return kind.lower().startswith(b"text/event-stream") and not encoding
+
+
+_knownStream = lru_cache(256)(_isStream)
 
 
 def keyIn(name: bytes, value: bytes) -> bytes:

@@ -139,6 +139,26 @@ def saidInJSON(body: memoryview) -> Said:
     return Said(None if raw is None else _decoded(raw) or None, limit)
 
 
+def plainlySaid(body: bytes) -> Said | None:
+    """
+    As L{saidInJSON}, of a body that is as nearly all are.
+
+    @return: L{None} if there is anything out of the ordinary about it: it is
+        for L{saidInJSON}.
+    """
+    if body[:1] != b"{":
+        return None
+    try:
+        request = _request.decode(body)
+        raw = bytes(request.model)
+        if raw[:1] != b'"':
+            return None
+        model = _string.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return Said(model, _limitIn(request)) if model else None
+
+
 def nameInJSON(body: memoryview) -> str | None:
     """
     As L{saidInJSON}, of the model alone.

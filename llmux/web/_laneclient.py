@@ -19,6 +19,14 @@ from llmux.web._relay import IClient, withMore
 __all__ = ()
 
 
+def statusLine(status: int, phrase: bytes) -> bytes:
+    """
+    The first line of a response.
+    """
+    phrase = phrase or RESPONSES.get(status, b"Unknown Status")
+    return b"HTTP/1.1 %d %b\r\n" % (status, phrase)
+
+
 @implementer(IClient)
 class LaneClient:
     """
@@ -93,21 +101,35 @@ class LaneClient:
         """
         See L{IClient.head}.
         """
-        self.isBegun = True
         if self._more:
             headers = withMore(headers, self._more)
-        phrase = phrase or RESPONSES.get(status, b"Unknown Status")
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
+        lines = [statusLine(status, phrase)]
         lines.extend([b"%b: %b\r\n" % pair for pair in headers])
+        self.headOf(status, b"".join(lines), length)
+
+    def headOf(self, status: int, lines: bytes, length: int | None) -> None:
+        """
+        As L{head}, if nothing is to be added.
+
+        @param lines: the head, but for framing and the empty line.
+        """
+        self.isBegun = True
+        framing = b"\r\n"
         if length is not None:
-            lines.append(b"Content-Length: %d\r\n" % length)
+            framing = b"Content-Length: %d\r\n\r\n" % length
         elif not self._isHead and status not in (204, 304):
             self._isChunked = True
-            lines.append(b"Transfer-Encoding: chunked\r\n")
+            framing = b"Transfer-Encoding: chunked\r\n\r\n"
         if self._closes:
-            lines.append(b"Connection: close\r\n")
-        lines.append(b"\r\n")
-        self._head = b"".join(lines)
+            lines += b"Connection: close\r\n"
+        self._head = lines + framing
+
+    @property
+    def isPlain(self) -> bool:
+        """
+        Whether nothing is to be added to the head.
+        """
+        return not self._more
 
     def write(self, data: bytes) -> None:
         """
@@ -120,11 +142,11 @@ class LaneClient:
         """
         Send a part of the body that is framed as this response is.
         """
-        head, self._head = self._head, b""
-        if self._isHead:
-            framed = b""
-        if head or framed:
-            self._channel.send(head + framed if head else framed)
+        if self._head or self._isHead:
+            head, self._head = self._head, b""
+            framed = head if self._isHead else head + framed
+        if framed:
+            self._channel.send(framed)
 
     def ended(self) -> None:
         """

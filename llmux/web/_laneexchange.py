@@ -5,21 +5,26 @@ An exchange with less between its two connections.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
+from llmux.config import Config
 from llmux.observe.usage import KEPT
 from llmux.switching.inflight import Token
+from llmux.web._access import Access
 from llmux.web._backend import Unreachable
 from llmux.web._errors import BackendError
+from llmux.web._headers import Pair, forBackend, forClient
 from llmux.web._heads import ResponseHead
-from llmux.web._lanebackend import LaneBackends
+from llmux.web._lanebackend import LaneBackend, LaneBackends
 from llmux.web._lanecall import Call
-from llmux.web._laneclient import LaneClient
+from llmux.web._laneclient import LaneClient, statusLine
 from llmux.web._pieces import chunks
-from llmux.web._plan import Asked, Plan
+from llmux.web._plan import Asked, Plan, plainPlan
 from llmux.web._relay import Relay
 from llmux.web.exchange import Context, Exchange
 
@@ -68,13 +73,18 @@ class LaneExchange(Exchange):
         self._backends = backends
         self._body = body
 
+    def _makePlan(self, config: Config) -> Plan:
+        plan = plainPlan(config, self._asked, self._body)
+        return plan or super()._makePlan(config)
+
     def _send(self, plan: Plan, token: Token) -> None:
         asked = self._asked
         backend = self._backends.at(token.model, token.address)
         address = backend.address
-        lines = [b"%b %b%b HTTP/1.1\r\n" % (asked.method, address.path, plan.target)]
-        headers = self._headersFor(backend)
-        lines.extend([b"%b: %b\r\n" % pair for pair in headers])
+        lines = [
+            b"%b %b%b HTTP/1.1\r\n" % (asked.method, address.path, plan.target),
+            self._linesFor(backend),
+        ]
         if plan.pieces:
             body = self._body
             if len(plan.pieces) > 1:
@@ -94,6 +104,38 @@ class LaneExchange(Exchange):
             isFramed=not self._client.isBegun,
         )
         call.send()
+
+    def _linesFor(self, backend: LaneBackend) -> bytes:
+        """
+        The headers of the request to a model's server, but for framing.
+        """
+        asked, access = self._asked, self._context.access
+        headers = asked.headers
+        if self._hasBegun or type(headers) is not tuple:
+            return b"".join(map(_line, self._headersFor(backend)))
+        return b"%bX-Request-Id: %b\r\n" % (
+            _sent(
+                headers,
+                backend.address.hostHeader,
+                asked.peer,
+                asked.scheme,
+                asked.version,
+                access,
+                access.generation,
+            ),
+            asked.requestId,
+        )
+
+    def _head(
+        self, status: int, phrase: bytes, given: Sequence[Pair], length: int | None
+    ) -> None:
+        client: LaneClient = self._client
+        if not client.isPlain or type(given) is not tuple:
+            super()._head(status, phrase, given, length)
+            return
+        before = _answered(status, phrase, given)
+        lines = b"%bX-Request-Id: %b\r\n" % (before, self._asked.requestId)
+        client.headOf(status, lines, length)
 
     def _sizeOf(self, relay: Relay) -> int:
         # Without the framing.
@@ -151,6 +193,50 @@ class LaneExchange(Exchange):
         """
         if self._relay is not None:
             self._relay.connectionLost(_BROKEN)
+
+
+def _line(pair: Pair) -> bytes:
+    return b"%b: %b\r\n" % pair
+
+
+# Clients and servers say the same again and again, but for the request's id,
+# which comes last.
+
+
+@lru_cache(256)
+def _sent(
+    headers: tuple[Pair, ...],
+    host: bytes,
+    peer: bytes,
+    scheme: bytes,
+    version: bytes,
+    access: Access,
+    generation: int,
+) -> bytes:
+    """
+    What the model's server gets of the headers of a request.
+
+    @param generation: that of C{access}: other keys, other headers.
+    """
+    kept = forBackend(
+        headers,
+        host=host,
+        peer=peer,
+        scheme=scheme,
+        version=version,
+        requestId=b"",
+        isOwnKey=access.isOwnKey,
+    )
+    return b"".join(map(_line, kept[:-1]))
+
+
+@lru_cache(256)
+def _answered(status: int, phrase: bytes, headers: tuple[Pair, ...]) -> bytes:
+    """
+    The first line of a response, and what the client gets of its headers.
+    """
+    kept = forClient(headers, requestId=b"")
+    return statusLine(status, phrase) + b"".join(map(_line, kept[:-1]))
 
 
 def _nothing() -> None:

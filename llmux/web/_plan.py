@@ -6,6 +6,7 @@ A request as it came, and what is to be sent to which model because of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import IO
 
 from attrs import frozen
@@ -14,6 +15,7 @@ from llmux.config import Config, ModelConfig
 from llmux.errors import UnknownModel
 from llmux.web._errors import BadBody, BodyTooLarge, ModelRequired, NotFound
 from llmux.web._headers import Pair
+from llmux.web._json import plainlySaid
 from llmux.web._model import (
     Pieces,
     Said,
@@ -25,6 +27,7 @@ from llmux.web._model import (
     withModel,
     withModelInQuery,
 )
+from llmux.web._target import PREFIX
 
 __all__ = ()
 
@@ -124,6 +127,40 @@ def makePlan(config: Config, asked: Asked) -> Plan:
     if length and asked.target.startswith(b"/v1/"):
         raise ModelRequired()
     raise NotFound()
+
+
+def plainPlan(config: Config, asked: Asked, body: bytes) -> Plan | None:
+    """
+    As L{makePlan}, of a request as nearly all are: its body, which is at hand,
+    is JSON and names a model, and goes on as it is.
+
+    @param body: what is in C{asked.body}.
+    @return: L{None} if there is anything else about it: it is for L{makePlan}.
+    """
+    headers = asked.headers
+    if (
+        type(headers) is not tuple
+        or not _isPlainJSON(headers)
+        or asked.target.startswith(PREFIX)
+        or len(body) > config.limits.body_mb * MEBIBYTE
+    ):
+        return None
+    said = plainlySaid(body)
+    if said is None or said.model is None or config.shapeFor(said.model) is not None:
+        return None
+    model = config.modelNamed(said.model)
+    if model is None or model.backend_model is not None:
+        return None
+    return Plan(model, asked.target, (Slice(0, len(body)),), said.maxTokens)
+
+
+@lru_cache(256)
+def _isPlainJSON(headers: tuple[Pair, ...]) -> bool:
+    # Clients say the same again and again.
+    said = [(name.lower(), value) for name, value in headers]
+    kinds = [value for name, value in said if name == b"content-type"]
+    encoded = any(name == b"content-encoding" for name, _ in said)
+    return not encoded and kinds[:1] == [b"application/json"]
 
 
 def _configured(config: Config, name: str) -> ModelConfig:

@@ -249,9 +249,14 @@ class Exchange:
         self._hasBegun = True
         account.status = status
         account.isStream = length is None and isPlainEventStream(given)
+        self._head(status, phrase, given, length)
+        return True
+
+    def _head(
+        self, status: int, phrase: bytes, given: Sequence[Pair], length: int | None
+    ) -> None:
         headers = forClient(given, requestId=self._asked.requestId)
         self._client.head(status, phrase, headers, length)
-        return True
 
     def _makeRelay(self, kind: type[Relay], received: Callable[[], None]) -> Relay:
         """
@@ -313,16 +318,14 @@ class Exchange:
         relay = self._relay
         self._letGo()
         if isinstance(error, BackendError):
-            # Perhaps it has died; then the next request shall not find out.
-            # Whatever comes of that, this client is told.
+            # Perhaps it has died, and the next request shall not find out.
             with self.log.failuresHandled("while a model was suspected"):
                 self._context.switcher.suspect(error.model)
         account = self._account
         if self._hasBegun:
-            account.aborted = account.aborted or (
-                "backend_error" if answer.code == "backend_error" else "cut"
-            )
             # Too late for a status.
+            why = "backend_error" if answer.code == "backend_error" else "cut"
+            account.aborted = account.aborted or why
             last = b""
             if account.isStream:
                 last = (b"" if relay is None else relay.nextLine) + answer.event()
