@@ -210,10 +210,17 @@ class Call:
             self._asker.broken()
 
     def _body(self, data: bytes) -> None:
-        framed, isWhole = self._framed(data)
+        chunks = self._chunks
+        if chunks is None:
+            framed, isWhole = self._framed(data)
+        else:
+            # Nearly all that comes are chunks of streams.
+            framed, isWhole = chunks.feed(data), chunks.done
+            if isWhole:
+                self._free(not chunks.excess)
         if framed or isWhole:
             self._asker.more(framed, isWhole)
-        if self._chunks is not None and self._chunks.broken:
+        if chunks is not None and chunks.broken:
             self._asker.broken()
 
     def _framed(self, data: bytes) -> tuple[bytes, bool]:

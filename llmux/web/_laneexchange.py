@@ -179,13 +179,16 @@ class LaneExchange(Exchange):
         See L{IAsker.more}.
         """
         relay = self._relay
-        if relay is not None:
-            if isWhole and self._sending.isFramed:
+        if relay is None:
+            return
+        if isWhole:
+            if self._sending.isFramed:
                 self._client.ended()
             if data:
                 relay.dataReceived(data)
-            if isWhole:
-                relay.connectionLost(_WHOLE)
+            relay.connectionLost(_WHOLE)
+        elif data:
+            relay.dataReceived(data)
 
     def broken(self) -> None:
         """
