@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from attrs import define, field
@@ -20,22 +21,29 @@ from twisted.python import log
 
 __all__ = ["Collections", "boundAccepts", "boundEvents"]
 
-#: How many events are dealt with in one turn.  The dearest are requests that
-#: arrive, a fraction of a millisecond each.
+#: How many events are dealt with in one turn, and after how many seconds no
+#: further one is begun.  The dearest are requests that arrive, a fraction of a
+#: millisecond each; a hook that has ended shall be noticed among them.
 EVENTS = 64
+SECONDS = 0.004
 
 #: How many connections one port accepts in one turn.
 ACCEPTS = 32
 
 
-def boundEvents(reactor: Any, most: int = EVENTS) -> bool:
+def boundEvents(
+    reactor: Any,
+    most: int = EVENTS,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = monotonic,
+) -> bool:
     """
-    Have a reactor deal with no more than so many events in one turn.
+    Have a reactor deal with no more than so many events in one turn, and begin
+    with none after so many seconds.
 
     Twisted's reactor on C{epoll} takes as many as there are, which with
     thousands of connections holds up timers for hundreds of milliseconds.
-    Those that it does not take now the system keeps, in their order: whoever
-    is not dealt with in this turn is among the first in the next.
+    Whoever is not dealt with in this turn comes before all who have been.
 
     It also makes a context for each event, so that what is said by
     L{twisted.python.log} says which connection it is about.  That takes 2
@@ -50,19 +58,42 @@ def boundEvents(reactor: Any, most: int = EVENTS) -> bool:
         return False
     if type(reactor) is not EPollReactor:
         return False
-    reactor.doIteration = _turns(reactor, most)  # type: ignore[method-assign]
+    reactor.doIteration = _turns(reactor, most, seconds, clock)  # type: ignore[method-assign]
     return True
 
 
-def _turns(reactor: Any, most: int) -> Callable[[float | None], None]:
+def _turns(
+    reactor: Any, most: int, seconds: float, clock: Callable[[], float]
+) -> Callable[[float | None], None]:
     # There is no public way to any of this.
-    selectables, deal = reactor._selectables, reactor._doReadOrWrite
+    selectables, reads = reactor._selectables, reactor._reads
+    deal, readable = reactor._doReadOrWrite, reactor._POLL_IN
+    # Of the last poll, what there was no time for.  It comes before the next
+    # poll, or else the same might be too late again and again.
+    left: list[tuple[int, int, Any]] = []
+
+    def polled(timeout: float | None) -> list[tuple[int, int]]:
+        if left:
+            # Meanwhile it may have been closed, or told to read no more.
+            events = [
+                (number, event)
+                for number, event, selectable in left
+                if selectables.get(number) is selectable
+                and (number in reads or not event & readable)
+            ]
+            left.clear()
+            return events
+        try:
+            found: list[tuple[int, int]] = reactor._poller.poll(
+                -1 if timeout is None else timeout, most
+            )
+        except InterruptedError:
+            return []
+        return found
 
     def turn(timeout: float | None) -> None:
-        try:
-            events = reactor._poller.poll(-1 if timeout is None else timeout, most)
-        except InterruptedError:
-            return
+        events = polled(timeout)
+        end = clock() + seconds
         for number, event in events:
             selectable = selectables.get(number)
             if selectable is not None:
@@ -70,6 +101,14 @@ def _turns(reactor: Any, most: int) -> Callable[[float | None], None]:
                     deal(selectable, number, event)
                 except Exception:
                     log.err()
+                if clock() > end:
+                    rest = events[events.index((number, event)) + 1 :]
+                    left.extend(
+                        (number, event, selectables[number])
+                        for number, event in rest
+                        if number in selectables
+                    )
+                    break
 
     return turn
 

@@ -6,6 +6,7 @@ Tests for L{llmux.pace}.
 from __future__ import annotations
 
 import socket
+from itertools import count
 from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
@@ -13,6 +14,39 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from llmux.pace import ACCEPTS, Collections, boundAccepts, boundEvents
+
+
+class Reader:
+    """
+    There is always something to read for it.
+
+    @ivar count: how often it was told so.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self.count = 0
+        self.ours, self.theirs = socket.socketpair()
+        self.theirs.send(b"x")
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """
+        See L{IReadDescriptor}.
+        """
+        return self.ours.fileno()
+
+    def doRead(self) -> None:
+        """
+        Take note.
+        """
+        self.count += 1
+
+    def connectionLost(self, reason: object) -> None:
+        """
+        Close.
+        """
+        self.ours.close()
+        self.theirs.close()
 
 
 class EventsTests(SynchronousTestCase):
@@ -47,36 +81,53 @@ class EventsTests(SynchronousTestCase):
         with once.
         """
         self.assertTrue(boundEvents(self.reactor, 4))
-        read: list[int] = []
-
-        class Reader:
-            def __init__(self, number: int) -> None:
-                self.number = number
-                self.ours, self.theirs = socket.socketpair()
-                self.theirs.send(b"x")
-
-            def fileno(self) -> int:
-                return self.ours.fileno()
-
-            def logPrefix(self) -> str:
-                return ""
-
-            def doRead(self) -> None:
-                read.append(self.number)
-
-            def connectionLost(self, reason: object) -> None:
-                self.ours.close()
-                self.theirs.close()
-
-        for number in range(12):
-            self.reactor.addReader(Reader(number))
+        readers = [Reader(self.reactor) for _ in range(12)]
         counts = []
         for _ in range(3):
-            before = len(read)
+            before = sum(reader.count for reader in readers)
             self.reactor.doIteration(0)
-            counts.append(len(read) - before)
+            counts.append(sum(reader.count for reader in readers) - before)
         self.assertEqual([4, 4, 4], counts)
-        self.assertEqual(set(range(12)), set(read))
+        self.assertEqual([1] * 12, [reader.count for reader in readers])
+
+    def test_short(self) -> None:
+        """
+        No turn begins with a further event when its time is up, and still
+        everybody is dealt with as often as anybody else.
+        """
+        clock = count(0.0, 1.0)
+        boundEvents(self.reactor, 8, 2.5, lambda: next(clock))
+        readers = [Reader(self.reactor) for _ in range(12)]
+        counts = []
+        for _ in range(12):
+            before = sum(reader.count for reader in readers)
+            self.reactor.doIteration(0)
+            counts.append(sum(reader.count for reader in readers) - before)
+        self.assertEqual(3, max(counts))
+        often = [reader.count for reader in readers]
+        self.assertLessEqual(max(often) - min(often), 1)
+        self.assertGreater(min(often), 1)
+
+    def test_meanwhile(self) -> None:
+        """
+        Who is closed, or is to read no more, before there is time for it is
+        passed over; and so is whoever has got its number since.
+        """
+        clock = count(0.0, 1.0)
+        boundEvents(self.reactor, 8, 0.5, lambda: next(clock))
+        readers = [Reader(self.reactor) for _ in range(4)]
+        self.reactor.doIteration(0)
+        waiting = [reader for reader in readers if not reader.count]
+        self.assertEqual(3, len(waiting))
+        paused, closed, last = waiting
+        self.reactor.removeReader(paused)
+        self.reactor.removeReader(closed)
+        closed.connectionLost(None)
+        for _ in range(3):
+            self.reactor.doIteration(0)
+        self.assertEqual([0, 0], [paused.count, closed.count])
+        self.assertGreater(last.count, 0)
+        paused.connectionLost(None)
 
     def test_raises(self) -> None:
         """
