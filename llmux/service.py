@@ -151,7 +151,7 @@ class Multiplexer(Service):
                 self.switcher,
                 self._backends,
                 reactor,
-                Accounts.of(self.metrics, *self._accountants, *accountants),
+                Accounts(self.metrics, *self._accountants, *accountants),
                 traces=traces[0] if traces else None,
             ),
             self._renderMetrics,

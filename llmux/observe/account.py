@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from llmux.observe.usage import Usage, usageIn
@@ -138,8 +139,11 @@ class IAccountant(Interface):
 @implementer(IAccountant)
 class Accounts:
     """
-    Tells any number of others.
+    Tells any number of others.  One that raises, which it must not, is logged
+    and harms nobody.
     """
+
+    log = Logger()
 
     def __init__(self, *others: Any) -> None:
         """
@@ -147,16 +151,16 @@ class Accounts:
         """
         self._others = others
 
-    @classmethod
-    def of(cls, *others: Any) -> Any:
-        """
-        @return: what tells them all, which is the only one if there is one.
-        """
-        return others[0] if len(others) == 1 else cls(*others)
-
     def requestFinished(self, account: Account) -> None:
         """
         See L{IAccountant.requestFinished}.
         """
         for other in self._others:
-            other.requestFinished(account)
+            try:
+                other.requestFinished(account)
+            except Exception:
+                self.log.failure(
+                    "{accountant} failed to take note of a request",
+                    event="accountant_failed",
+                    accountant=other,
+                )

@@ -7,6 +7,7 @@ policy, within what is safe.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -77,19 +78,18 @@ class Choice:
         if self._force(overdue, snapshot):
             return
         self._noteMissed(overdue, now)
-        decision = self._ask(snapshot)
-        recheck: float | None = None
-        if isinstance(decision, Stay):
-            recheck = decision.recheck
-        else:
-            why = self._obey(decision, snapshot)
-            if why is None:
-                self._board.settle()
-                return
+        decision, why = self._ask(snapshot)
+        recheck: float | None = 1.0
+        if why is not None:
             if decision != self._refused:
                 self._refused = decision
                 self._board.notify(DecisionRefused(decision, why))
-            recheck = 1.0
+        elif isinstance(decision, Stay):
+            recheck = decision.recheck
+        else:
+            self._obey(decision, snapshot)
+            self._board.settle()
+            return
         self._arm(now, recheck, soonest)
 
     def keepBounds(self) -> bool:
@@ -148,25 +148,24 @@ class Choice:
             for place in self._board.places.values()
         )
 
-    def _ask(self, snapshot: Snapshot) -> Decision:
+    def _ask(self, snapshot: Snapshot) -> tuple[Decision, str | None]:
+        """
+        @return: what the policy says, and why that may not be done, if so.
+        """
         try:
-            return self._policy.decide(snapshot)
+            decision = self._policy.decide(snapshot)
+            # Whatever is in it: it may be anybody's.
+            return decision, self._refusal(decision, snapshot)
         except Exception:
             self.log.failure("the policy {policy} failed", policy=self._policy)
-            return Stay(1.0)
+            return Stay(1.0), None
 
-    def _obey(self, decision: Decision, snapshot: Snapshot) -> str | None:
-        """
-        Do what the policy says, if it may be done.
-
-        @return: why not, otherwise.
-        """
+    def _refusal(self, decision: object, snapshot: Snapshot) -> str | None:
+        if isinstance(decision, Stay):
+            isTime = decision.recheck is None or isfinite(decision.recheck)
+            return None if isTime else "that is no time to ask again"
         if isinstance(decision, Switch):
-            why = refusal(decision, snapshot, bounded=False)
-            if why is not None:
-                return why
-            self._switches.begin(decision)
-            return None
+            return refusal(decision, snapshot, bounded=False)
         if isinstance(decision, Admit):
             place = self._board.places.get(decision.waiting.model)
             waiting = decision.waiting
@@ -178,9 +177,18 @@ class Choice:
                 or waiting.number not in place.queue
             ):
                 return "the request cannot join a drain"
-            self._queues.hand(place, waiting, snapshot.now)
             return None
         return f"{decision!r} is not a decision"
+
+    def _obey(self, decision: Switch | Admit, snapshot: Snapshot) -> None:
+        """
+        Do what the policy says, which may be done.
+        """
+        if isinstance(decision, Switch):
+            self._switches.begin(decision)
+        else:
+            waiting = decision.waiting
+            self._queues.hand(self._board.places[waiting.model], waiting, snapshot.now)
 
     def _barred(self, overdue: Sequence[Place]) -> frozenset[str]:
         """

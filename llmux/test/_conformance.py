@@ -19,6 +19,7 @@ from llmux.test._conformance_access import Access
 from llmux.test._conformance_waiting import Waiting
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
 from llmux.test._wire_accounts import Accounting
+from llmux.test._wire_faults import Faults
 from llmux.test._wire_ollama import OllamaAPI
 from llmux.test._wire_shaping import Shaping
 from llmux.test._wire_tunnel import Tunnelling
@@ -462,7 +463,7 @@ class Failing(WireCase):
         server = await self.backend.connection()
         await server.takeRequest()
         server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
-        await client.take(b"\r\n\r\nabc")
+        await client.take(b"\nabc")
         server.close()
         self.assertEqual(await client.end(), b"")
         await self.metrics.when(1)
@@ -501,7 +502,7 @@ class Failing(WireCase):
         await server.takeRequest()
         server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         server.send(chunk(b"abc"))
-        await client.take(b"\r\n\r\nabc")
+        await client.take(b"\nabc")
         server.close()
         await client.end()
         self.assertNotIsInstance(client.reason, ConnectionDone)
@@ -1295,6 +1296,7 @@ class Conformance(
     Shaping,
     Access,
     Accounting,
+    Faults,
     Tunnelling,
     OllamaAPI,
     Waiting,

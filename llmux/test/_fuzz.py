@@ -128,6 +128,11 @@ def responses(data: bytes) -> None:
     for way in ways:
         way.receive(request)
         way.answer(cut(data, cuts), ending)
+    if any(way.transport.disconnecting for way in ways):
+        # The lane sees sooner that the line of a chunk can be none: the usual
+        # way waits for its end, which does not come if the server breaks off.
+        for way in ways:
+            way.stop()
     _same(ways, methods)
     if not any(way.transport.disconnecting for way in ways):
         # Whatever came, it is not taken for the answer to another request.

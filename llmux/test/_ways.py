@@ -181,6 +181,15 @@ class Way(MemoryCase):
                 connection.lose()
         self.settle()
 
+    def stop(self) -> None:
+        """
+        Have the model's server break off what it still has to say.
+        """
+        for connection in [one for one in self.servers.connections if one.protocol]:
+            self.servers.connections.remove(connection)
+            connection.lose()
+        self.settle()
+
     def seen(self, methods: list[bytes]) -> tuple[Any, ...]:
         """
         What the client and the model's server have seen.

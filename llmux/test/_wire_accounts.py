@@ -164,7 +164,7 @@ class Accounting(WireCase):
             client, server = await self.serving()
             part = chunk(b"abc") if head is SSE else b"abc"
             server.send(head + part)
-            await client.take(b"\r\nabc")
+            await client.take(b"\nabc")
             server.close()
             await client.end()
             account = await self.account()

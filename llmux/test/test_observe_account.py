@@ -61,3 +61,12 @@ class AccountTests(SynchronousTestCase):
         made = account()
         all_.requestFinished(made)
         self.assertEqual([listener.told for listener in listeners], [[made]] * 2)
+
+    def test_raises(self) -> None:
+        """
+        One that raises is logged, and the others are told.
+        """
+        listener = Listener()
+        Accounts(object(), listener).requestFinished(made := account())
+        self.assertEqual(listener.told, [made])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)

@@ -1421,6 +1421,37 @@ class UnsafePolicyTests(SynchronousTestCase):
         self.hooks.finish("b")
         self.successResultOf(ready)
 
+    def test_moreNonsense(self) -> None:
+        """
+        Nor does a policy that says what makes no sense do any harm.
+        """
+        anything: Any = None
+        for answer in (
+            Switch("b", {anything}),
+            Switch("b", {"a": 1}),
+            Switch(anything),
+            Switch([]),  # type: ignore[arg-type]
+            Admit(anything),
+            Stay(float("nan")),
+            Stay(float("inf")),
+            Stay("soon"),  # type: ignore[arg-type]
+            anything,
+        ):
+            self.policy.answer = answer
+            ready = self.switcher.acquire("b")
+            self.assertNoResult(ready)
+            self.clock.pump([1.0] * 3)
+            self.flushLoggedErrors(TypeError, AttributeError)
+            ready.cancel()
+            self.failureResultOf(ready)
+        self.assertEqual(self.hooks.ran, [])
+        self.policy.answer = Switch("b", {"a"})
+        ready = self.switcher.acquire("b")
+        self.clock.pump([1.0] * 10)
+        self.hooks.finish("a")
+        self.hooks.finish("b")
+        self.successResultOf(ready)
+
     def test_admits(self) -> None:
         """
         A policy may let a request join a drain.

@@ -5,10 +5,11 @@ What all exchanges have in common.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import Factory, define, evolve, field
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from llmux.config import Config
 from llmux.observe.account import Account, Accounts
@@ -41,6 +42,8 @@ class Context:
     )
     traces: Any = None
 
+    log: ClassVar = Logger()
+
     def begin(self, asked: Asked) -> tuple[Asked, Account]:
         """
         A request is here.
@@ -51,5 +54,10 @@ class Context:
         account = Account(asked, self.clock.seconds())
         if self.traces is None:
             return asked, account
-        headers = self.traces.begin(account, asked.headers)
+        try:
+            headers = self.traces.begin(account, asked.headers)
+        except Exception:
+            # It is served without.
+            self.log.failure("while a trace was begun", event="trace_failed")
+            return asked, account
         return evolve(asked, headers=headers), account
