@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -45,13 +45,16 @@ class Bench:
 
     @ivar models: their settings, but for the port.
     @ivar settings: the rest of the configuration.
+    @ivar apart: the models that have a server to themselves.
     """
 
     models: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any] = field(factory=dict)
+    apart: Collection[str] = ()
     root: Path = ROOT
     folder: Path = field(factory=lambda: Path(mkdtemp(prefix="llmux-bench-")))
     port: int = field(default=0, init=False)
+    _ports: dict[str, int] = field(factory=dict, init=False)
     _processes: list[subprocess.Popen[bytes]] = field(factory=list, init=False)
 
     async def start(self) -> float:
@@ -62,17 +65,14 @@ class Bench:
 
         @raise RuntimeError: it does not answer.
         """
-        self.port, sink = freePorts(2)
-        config = {
-            "port": self.port,
-            **self.settings,
-            "models": {
-                name: {"port": sink, **model} for name, model in self.models.items()
-            },
+        self.port, sink, another = freePorts(3)
+        self._ports = {
+            name: another if name in self.apart else sink for name in self.models
         }
-        path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        path = self.configure()
         self._run("chaos.sink", str(sink))
+        if self.apart:
+            self._run("chaos.sink", str(another))
         began = time.monotonic()
         self._run(
             *("chaos.watched", str(self.folder / "watch"), "--log-format=text"),
@@ -87,6 +87,30 @@ class Bench:
             except OSError:
                 await asyncio.sleep(0.02)
         raise RuntimeError((self.folder / "log").read_text()[-2000:])
+
+    def configure(self, **more: Any) -> Path:
+        """
+        Write the configuration.
+
+        @param more: settings of all models, in place of what they have.
+        """
+        config = {
+            "port": self.port,
+            **self.settings,
+            "models": {
+                name: {"port": self._ports[name], **model, **more}
+                for name, model in self.models.items()
+            },
+        }
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False))
+        return path
+
+    def said(self, what: str) -> int:
+        """
+        How often something is in the log.
+        """
+        return (self.folder / "log").read_text().count(what)
 
     def _run(self, *argv: str) -> None:
         temporary = self.folder / "tmp"
@@ -137,12 +161,6 @@ class Bench:
                 process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """
-        Connect to llmux.
-        """
-        return await asyncio.open_connection("127.0.0.1", self.port)
-
     async def ask(
         self,
         model: str,
@@ -152,42 +170,74 @@ class Bench:
         size: int = 0,
     ) -> bytes:
         """
-        Ask for something, and read the answer to its end.
-
-        @param size: of a body that is nothing but zeros.
-
-        @return: the answer.
-
-        @raise OSError: there is none, or it is no good one.
+        See L{ask}.
         """
-        reader, writer = await self.connect()
-        try:
-            body = BODY % model.encode()
-            if method == "GET":
-                body = b""
-            if size:
-                query = f"?model={model}"
-            length = size or len(body)
-            writer.write(
-                f"{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n"
-                f"Connection: close\r\nContent-Length: {length}\r\n\r\n".encode()
+        return await ask(self.port, model, query, path, method, size)
+
+    async def load(self, kind: str, count: int = 1, size: int = 0) -> None:
+        """
+        Have another process, to which others are preferred, make a load.
+
+        @raise OSError: one of its requests had no good answer.
+        """
+        with (self.folder / "log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *("nice", sys.executable, "-m", "chaos.load"),
+                *(str(self.port), kind, str(count), str(size)),
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
-            if not size:
-                writer.write(body)
-            part = bytes(1 << 18)
-            for at in range(0, size, len(part)):
-                writer.write(part[: size - at])
-                await writer.drain()
-            answer = await reader.read()
-            while more := await reader.read():
-                answer += more
-        finally:
-            writer.close()
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise OSError(f"{model}: {answer[:300]!r}")
-        if b"chunked" in answer and not answer.endswith(b"\r\n0\r\n\r\n"):
-            raise OSError(f"{model}: the answer was cut")
-        return answer
+        if await process.wait():
+            raise OSError((self.folder / "log").read_text()[-2000:])
+
+
+async def ask(
+    port: int,
+    model: str,
+    query: str = "",
+    path: str = "/v1/chat/completions",
+    method: str = "POST",
+    size: int = 0,
+) -> bytes:
+    """
+    Ask for something, and read the answer to its end.
+
+    @param size: of a body that is nothing but zeros.
+
+    @return: the answer.
+
+    @raise OSError: there is none, or it is no good one.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        body = BODY % model.encode()
+        if method == "GET":
+            body = b""
+        if size:
+            query = f"?model={model}"
+        length = size or len(body)
+        writer.write(
+            f"{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Connection: close\r\nContent-Length: {length}\r\n\r\n".encode()
+        )
+        if not size:
+            writer.write(body)
+        part = bytes(1 << 18)
+        for at in range(0, size, len(part)):
+            writer.write(part[: size - at])
+            await writer.drain()
+        answer = await reader.read()
+        while more := await reader.read():
+            answer += more
+    finally:
+        writer.close()
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise OSError(f"{model}: {answer[:300]!r}")
+    if b"chunked" in answer and not answer.endswith(b"\r\n0\r\n\r\n"):
+        raise OSError(f"{model}: the answer was cut")
+    return answer
 
 
 def megabytes(size: float) -> str:

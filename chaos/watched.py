@@ -2,9 +2,10 @@
 llmux, watched from within: C{python -m chaos.watched FILE TWIST-OPTIONS...}.
 
 Each second a line of JSON is added to the file: memory, descriptors, timers,
-threads, child processes, and the longest that the reactor was busy with one
-thing.  That is counted in processor time of its thread, which does not pass
-while other programs have the processor.
+threads, child processes, the longest that the reactor was busy with one
+thing, and how much of that was collecting garbage.  That is counted in
+processor time of its thread, which does not pass while other programs have the
+processor.
 
 At the first SIGUSR1 memory begins to be traced; at the second, what has grown
 since is written down, by line.
@@ -36,7 +37,8 @@ class Watch:
     def __init__(self, reactor: Any, path: str) -> None:
         self._reactor = reactor
         self._path = Path(path)
-        self._busy = 0.0
+        self._busy = self._collecting = self._collected = 0.0
+        self._began = 0.0
         self._before: tracemalloc.Snapshot | None = None
         self._cpu = time.thread_time()
 
@@ -45,6 +47,7 @@ class Watch:
         Watch.
         """
         self._cpu = time.thread_time()
+        gc.callbacks.append(self._collects)
         self._tick()
         self._reactor.callLater(1.0, self._tell)
         signal.signal(signal.SIGUSR1, self._signalled)
@@ -52,9 +55,20 @@ class Watch:
     def _tick(self) -> None:
         # All that was done since the last tick was done in one turn or two.
         now = time.thread_time()
-        self._busy = max(self._busy, now - self._cpu)
+        if now - self._cpu > self._busy:
+            self._busy, self._collecting = now - self._cpu, self._collected
+        self._collected = 0.0
         self._cpu = now
         self._reactor.callLater(TICK, self._tick)
+
+    def _collects(self, phase: str, about: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        now = time.thread_time()
+        if phase == "start":
+            self._began = now
+        else:
+            self._collected += now - self._began
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self._trace)
@@ -93,11 +107,12 @@ class Watch:
                 "threads": threading.active_count(),
                 "children": len(reapProcessHandlers),
                 "busy": self._busy,
+                "collecting": self._collecting,
             }
         )
-        self._busy = 0.0
+        self._busy = self._collecting = 0.0
         # What looking costs is not llmux's.
-        self._cpu = time.thread_time()
+        self._cpu, self._collected = time.thread_time(), 0.0
         self._reactor.callLater(1.0, self._tell)
 
     def _write(self, line: dict[str, Any]) -> None:

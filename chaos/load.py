@@ -1,0 +1,76 @@
+"""
+Much to do for llmux: C{python -m chaos.load PORT KIND COUNT SIZE}.
+
+It is a process of its own, so that whoever measures how long others take
+measures llmux, and not the clients that make the load.  The exit status says
+whether every client had a good answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+from chaos.bench import ask, raiseLimit
+
+
+async def waiting(port: int, count: int, size: int) -> None:
+    """
+    Many who wait for a model that sleeps.
+    """
+    await asyncio.gather(*(ask(port, "sleeper") for _ in range(count)))
+
+
+async def streams(port: int, count: int, size: int) -> None:
+    """
+    Many streams at once.
+    """
+    query = "?events=8&every=2"
+    await asyncio.gather(*(ask(port, "plain", query) for _ in range(count)))
+
+
+async def uploads(port: int, count: int, size: int) -> None:
+    """
+    Large bodies.
+    """
+    await asyncio.gather(*(ask(port, "plain", size=size) for _ in range(count)))
+
+
+async def idle(port: int, count: int, size: int) -> None:
+    """
+    Connections on which nothing happens.
+    """
+    peers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    await asyncio.sleep(2)
+    for _, writer in peers:
+        writer.close()
+
+
+async def flood(port: int, count: int, size: int) -> None:
+    """
+    A hook that prints more than anybody can want.
+    """
+    await ask(port, "flood")
+
+
+KINDS: dict[str, Callable[[int, int, int], Awaitable[None]]] = {
+    "waiting": waiting,
+    "streams": streams,
+    "uploads": uploads,
+    "idle": idle,
+    "flood": flood,
+}
+
+
+async def main() -> None:
+    """
+    Make one kind of load, to its end.
+    """
+    raiseLimit()
+    port, kind, count, size = sys.argv[1:]
+    await KINDS[kind](int(port), int(count), int(size))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
