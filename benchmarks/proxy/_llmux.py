@@ -18,10 +18,12 @@ def command(config: Path) -> list[str]:
     return [sys.executable, "-m", "twisted", "llmux", "--config", str(config)]
 
 
-def configuration(port: int, small: int, stream: int) -> dict[str, object]:
+def configuration(port: int, small: int, stream: int, log: Path) -> dict[str, object]:
     """
     Two models for the two kinds of load, and two more that differ in name
     only, to be switched between.
+
+    @param log: where a line for each request goes, as with nginx.
     """
 
     def model(backend: int, alive: str) -> dict[str, object]:
@@ -36,6 +38,7 @@ def configuration(port: int, small: int, stream: int) -> dict[str, object]:
         },
         "port": port,
         "host": "127.0.0.1",
+        "access_log": str(log),
     }
 
 
@@ -54,7 +57,8 @@ def start(
     @return: its process.
     """
     path = children.folder / f"{name}.json"
-    made = configuration(port, small, stream)
+    log = children.folder / f"{name}.access.log"
+    made = configuration(port, small, stream, log)
     if name == USUAL:
         made["lane"] = "off"
     path.write_text(json.dumps(made, indent=1))

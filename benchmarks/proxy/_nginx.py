@@ -107,7 +107,8 @@ def startProxy(
     children: Children, port: int, small: int, stream: int, files: int
 ) -> int:
     """
-    Start the proxy, which writes an access log, as llmux does.
+    Start the proxy, which writes a line for each request into an access log,
+    as llmux is told to here.
 
     @param small: port of the backend for small requests, and C{stream} that
         of the source of streams.

@@ -37,8 +37,9 @@ class Measure:
     @ivar against: how it is compared with the base.
     @ivar must: how large that comparison (or the figure itself, if there is
         none) may be for llmux.
-    @ivar least: whether C{must} is a lower bound.
-    @ivar itself: whether C{must} is about the figure itself all the same.
+    @ivar aim: what it is hoped to be, in the same terms.
+    @ivar least: whether C{must} and C{aim} are lower bounds.
+    @ivar itself: whether they are about the figure itself all the same.
     """
 
     key: str
@@ -47,6 +48,25 @@ class Measure:
     must: float | None = None
     least: bool = False
     itself: bool = False
+    aim: float | None = None
+
+    def keeps(self, value: float, bound: float) -> bool:
+        """
+        Whether a figure is within a bound.
+        """
+        return value >= bound if self.least else value <= bound
+
+    def verdict(self, value: float | None) -> str:
+        """
+        What a figure reaches, in a word; none if nothing is asked of it.
+        """
+        if value is None or (self.must is None and self.aim is None):
+            return ""
+        if self.must is not None and not self.keeps(value, self.must):
+            return "MISSED"
+        if self.aim is None or self.keeps(value, self.aim):
+            return "met"
+        return "met, not aim" if self.must is not None else "not aim"
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -99,6 +119,16 @@ class Results:
             found = []
         return median(found) if found else None
 
+    def ratio(self, key: str, proxy: str, base: str) -> float | None:
+        """
+        The median of what each round's figure of one proxy is divided by that
+        of another.
+        """
+        mine = self.values[key].get(proxy, {})
+        other = self.values[key].get(base, {})
+        found = [value / other[n] for n, value in mine.items() if other.get(n)]
+        return median(found) if found else None
+
     def missed(self, proxy: str) -> list[str]:
         """
         The measures in which a proxy is not what it must be.
@@ -108,7 +138,7 @@ class Results:
             value = self.judged(key, proxy)
             if measure.must is None or value is None:
                 continue
-            if value < measure.must if measure.least else value > measure.must:
+            if not measure.keeps(value, measure.must):
                 over.append(key)
         return over
 
@@ -138,6 +168,8 @@ class Results:
                     "title": measure.title,
                     "compared_by": measure.against.value,
                     "must": measure.must,
+                    "aim": measure.aim,
+                    "verdict": measure.verdict(self.judged(key, "llmux")),
                     "proxies": {
                         proxy: {
                             "median": self.figure(key, proxy),
@@ -155,19 +187,21 @@ class Results:
     def table(self, proxies: Sequence[str]) -> str:
         """
         Everything, for people: each proxy's median, and beside it how it
-        compares with the base.
+        compares with the base; then what llmux must be and aims at, and
+        whether it is that.
         """
         head = ["median of the rounds"]
         for proxy in proxies:
             head += [proxy] if proxy == BASE else [proxy, f"to {BASE}"]
-        rows = [[*head, "must"]]
+        rows = [[*head, "must", "aim", "llmux"]]
         for key, measure in self.measures.items():
             row = [measure.title]
             for proxy in proxies:
                 row.append(_number(self.figure(key, proxy)))
                 if proxy != BASE:
                     row.append(_comparison(measure, self.compared(key, proxy)))
-            row.append(_bound(measure))
+            row += [_bound(measure, measure.must), _bound(measure, measure.aim)]
+            row.append(measure.verdict(self.judged(key, "llmux")))
             rows.append(row)
         return _aligned(rows)
 
@@ -186,13 +220,13 @@ def _comparison(measure: Measure, value: float | None) -> str:
     return f"{value:.2f}x"
 
 
-def _bound(measure: Measure) -> str:
-    if measure.must is None:
+def _bound(measure: Measure, bound: float | None) -> str:
+    if bound is None:
         return ""
     sign = ">=" if measure.least else "<="
     isRatio = measure.against is Against.RATIO and not measure.itself
     unit = "x" if isRatio else ""
-    return f"{sign} {measure.must:g}{unit}"
+    return f"{sign} {bound:g}{unit}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -35,7 +35,8 @@ def start(folder: Path) -> Figures:
         for number in range(MODELS)
     }
     path = folder / "many.json"
-    path.write_text(json.dumps({"models": models, "port": port}))
+    log = str(folder / "start.access.log")
+    path.write_text(json.dumps({"models": models, "port": port, "access_log": log}))
     began = time.perf_counter()
     process = subprocess.Popen(
         _llmux.command(path),

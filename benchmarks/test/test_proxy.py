@@ -9,11 +9,22 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentTypeError
+from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.proxy.__main__ import GUARD, counts, groups, other, tooSlow, usualMissed
+from benchmarks.proxy import __main__
+from benchmarks.proxy.__main__ import (
+    GUARD,
+    counts,
+    groups,
+    missedBounds,
+    other,
+    tooSlow,
+)
 from benchmarks.proxy._cpu import cpuSeconds, family, fieldsOf, residentBytes
+from benchmarks.proxy._go import whyNot
+from benchmarks.proxy._others import report
 from benchmarks.proxy._report import Against, Measure, Results, percentile
 from benchmarks.proxy._source import MARK, PREFIX, SIZE, SUFFIX
 from benchmarks.proxy._streams import Streams, Window
@@ -101,6 +112,21 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(["cpu", "rate"], self.results.missed("llmux"))
         self.assertEqual([], self.results.missed("other"))
 
+    def test_verdicts(self) -> None:
+        """
+        A figure is judged by what must be and by what is aimed at.
+        """
+        most = Measure("a", "a", must=5, aim=3)
+        least = Measure("b", "b", must=0.2, aim=0.4, least=True)
+        self.assertEqual(
+            ["met", "met, not aim", "MISSED"], [*map(most.verdict, (3, 5, 5.1))]
+        )
+        self.assertEqual(
+            ["met", "met, not aim", "MISSED"], [*map(least.verdict, (0.4, 0.2, 0.1))]
+        )
+        self.assertEqual("", most.verdict(None))
+        self.assertEqual("", Measure("c", "c").verdict(7))
+
     def test_output(self) -> None:
         """
         The table and the JSON say the same.
@@ -108,6 +134,7 @@ class ReportTests(SynchronousTestCase):
         table = self.results.table(["nginx", "llmux", "other"])
         self.assertIn("3.00x", table)
         self.assertIn("<= 2x", table)
+        self.assertIn("MISSED", table)
         found = self.results.asJSON(["nginx", "llmux"])
         self.assertEqual(3.0, found["measures"]["cpu"]["proxies"]["llmux"]["compared"])
         self.assertEqual(["cpu"], found["missed"])
@@ -142,28 +169,84 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual([*GUARD], tooSlow(results))
 
 
-class UsualTests(SynchronousTestCase):
+class OthersTests(SynchronousTestCase):
     """
-    Tests for what the usual way must be.
+    Tests for what is asked of the usual way, and beside Go.
     """
 
-    def test_usualMissed(self) -> None:
+    def results(self, request: float, ratio: float) -> Results:
         """
-        It has bounds of its own.
+        Made-up figures of the usual way.
         """
         results = Results()
-        self.assertEqual([], usualMissed(results))
-        for request, ratio, missed in (
-            (499, 2.9, []),
-            (501, 3.1, ["cpu_us_per_request", "cpu_us_per_chunk_400"]),
+        for key, value in (
+            ("cpu_us_per_request", request),
+            ("cpu_us_per_chunk_400", ratio * 10),
         ):
-            for key, value in (
-                ("cpu_us_per_request", request),
-                ("cpu_us_per_chunk_400", ratio * 10),
-            ):
-                results.add(Measure(key, key), "nginx", 0, 10)
-                results.add(Measure(key, key), "usual", 0, value)
-            self.assertEqual(missed, usualMissed(results))
+            results.add(Measure(key, key), "nginx", 0, 10)
+            results.add(Measure(key, key), "usual", 0, value)
+        return results
+
+    def test_bounds(self) -> None:
+        """
+        The usual way has bounds of its own.
+        """
+        self.assertEqual([], missedBounds(Results()))
+        self.assertEqual([], missedBounds(self.results(499, 2.9)))
+        self.assertEqual(
+            [
+                "cpu_us_per_request (usual)",
+                "cpu_us_per_chunk_400 (usual)",
+            ],
+            missedBounds(self.results(501, 3.1)),
+        )
+        printed = report(self.results(499, 3.1))
+        self.assertIn("499 (must be <= 500: met)", printed)
+        self.assertIn("3.1x that of nginx (must be <= 3: MISSED)", printed)
+
+    def test_besideGo(self) -> None:
+        """
+        What llmux does beside Go is printed as a ratio.
+        """
+        results = Results()
+        for key, mine, go in (
+            ("requests_per_second", 12000, 10000),
+            ("resident_mb_1500", 80, 160),
+        ):
+            results.add(Measure(key, key), "llmux", 0, mine)
+            results.add(Measure(key, key), "go", 0, go)
+        printed = report(results)
+        self.assertIn("requests_per_second: 1.2x that of go", printed)
+        self.assertIn("resident_mb_1500: 0.5x that of go", printed)
+
+    def test_noGo(self) -> None:
+        """
+        Where there is no Go it is said how to have it.
+        """
+        self.patch(os, "environ", {"PATH": self.mktemp()})
+        self.assertIn("apt-get install golang-go", whyNot() or "")
+
+    def check(self, *arguments: str, mine: float) -> int:
+        """
+        The exit status of a run that measured this, ten being nginx's.
+        """
+        results = Results()
+        measure = Measure("cpu_us_per_request", "CPU", must=5.0)
+        results.add(measure, "nginx", 0, 10)
+        results.add(measure, "llmux", 0, 10)
+        results.add(measure, "usual", 0, mine)
+        self.patch(__main__, "run", lambda options, children: results)
+        self.patch(sys, "stdout", StringIO())
+        return __main__.main(arguments)
+
+    def test_check(self) -> None:
+        """
+        A bound that is missed is an error if asked for, also one of the usual
+        way.
+        """
+        self.assertEqual(0, self.check("--check", mine=499))
+        self.assertEqual(1, self.check("--check", mine=501))
+        self.assertEqual(0, self.check(mine=501))
 
 
 class StreamTests(SynchronousTestCase):
