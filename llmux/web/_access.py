@@ -310,6 +310,7 @@ def _restricted(config: Config, key: ApiKey) -> Config:
     return evolve(config, models={model.name: model for model in models})
 
 
+@lru_cache(256)
 def isLoopback(host: str) -> bool:
     """
     Whether only this machine can reach an address.
