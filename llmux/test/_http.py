@@ -10,6 +10,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
@@ -229,3 +230,35 @@ class Asked(Thread):
             raise self._error
         assert self._reply is not None, f"no answer within {PATIENCE:g} s"
         return self._reply
+
+
+def collector(
+    addCleanup: Callable[[Callable[[], object]], object],
+) -> tuple[str, list[bytes]]:
+    """
+    Start what takes all that is posted to it, as a collector of traces does.
+
+    @param addCleanup: a test's.
+    @return: where it is, and what it gets.
+    """
+    got: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """
+            Say nothing.
+            """
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    addCleanup(thread.join)
+    addCleanup(server.server_close)
+    addCleanup(server.shutdown)
+    return f"http://127.0.0.1:{server.server_port}", got

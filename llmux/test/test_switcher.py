@@ -1407,6 +1407,37 @@ class UnsafePolicyTests(SynchronousTestCase):
         self.assertNoResult(switcher.acquire("b"))
         self.assertIn("'c' is pinned", self.recorder.of(DecisionRefused)[0].why)
 
+    def test_barred(self) -> None:
+        """
+        Nobody is woken in the way of one who has waited for as long as they may.
+        """
+        policy = Stubborn(Switch("a"))
+        switcher = Switcher(
+            makeConfig(
+                resources={"gpu": 2},
+                policy=PolicyConfig(name="fifo", max_wait_secs=5),
+                models={
+                    "a": {"needs": {"gpu": 1}},
+                    "b": {"needs": {"gpu": 2}},
+                    "c": {"needs": {"gpu": 1}},
+                },
+            ),
+            FakeHooks(self.clock),
+            policy,
+            self.clock,
+            [self.recorder],
+        )
+        switcher.start()
+        # What is on its way cannot make room.
+        switcher.acquire("a")
+        policy.answer = Stay()
+        switcher.acquire("b")
+        self.clock.advance(6)
+        policy.answer = Switch("c")
+        self.assertNoResult(switcher.acquire("c"))
+        self.assertIn("too long", self.recorder.of(DecisionRefused)[-1].why)
+        self.assertIs(switcher.snapshot().models["c"].state, State.ASLEEP)
+
     def test_raises(self) -> None:
         """
         A policy that raises is logged and asked again later.
