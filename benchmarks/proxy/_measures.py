@@ -145,6 +145,12 @@ def streams(proxy: Proxy, plan: Plan, number: int) -> Figures:
     """
     Many slow streams at once.
     """
+    # So that the model is awake, and every lazy import is there.
+    warm = Streams(proxy.host, proxy.port)
+    try:
+        warm.open(1)
+    finally:
+        warm.close()
     client = Streams(proxy.host, proxy.port)
     try:
         client.open(number)
