@@ -167,12 +167,11 @@ class Bench:
         query: str = "",
         path: str = "/v1/chat/completions",
         method: str = "POST",
-        size: int = 0,
     ) -> bytes:
         """
         See L{ask}.
         """
-        return await ask(self.port, model, query, path, method, size)
+        return await ask(self.port, model, query, path, method)
 
     async def load(self, kind: str, count: int = 1, size: int = 0) -> None:
         """
@@ -200,11 +199,13 @@ async def ask(
     path: str = "/v1/chat/completions",
     method: str = "POST",
     size: int = 0,
+    isJSON: bool = False,
 ) -> bytes:
     """
     Ask for something, and read the answer to its end.
 
     @param size: of a body that is nothing but zeros.
+    @param isJSON: whether it is one of JSON, with one long string, instead.
 
     @return: the answer.
 
@@ -215,19 +216,25 @@ async def ask(
         body = BODY % model.encode()
         if method == "GET":
             body = b""
-        if size:
+        if size and not isJSON:
             query = f"?model={model}"
         length = size or len(body)
         writer.write(
             f"{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n"
             f"Connection: close\r\nContent-Length: {length}\r\n\r\n".encode()
         )
-        if not size:
-            writer.write(body)
-        part = bytes(1 << 18)
-        for at in range(0, size, len(part)):
-            writer.write(part[: size - at])
+        start, end, fill = (body, b"", b"")
+        if size:
+            start, end, fill = b"", b"", b"\0"
+        if isJSON:
+            start, end, fill = b'{"model":"%b","input":"' % model.encode(), b'"}', b"x"
+        writer.write(start)
+        part = fill * (1 << 18)
+        middle = length - len(start) - len(end)
+        for at in range(0, middle, len(part) or 1):
+            writer.write(part[: middle - at])
             await writer.drain()
+        writer.write(end)
         answer = await reader.read()
         while more := await reader.read():
             answer += more

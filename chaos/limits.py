@@ -189,6 +189,12 @@ async def run(short: bool, upload: int, printed: int) -> bool:
     bench = Bench(
         {
             "plain": {**hooks, "wake": "true", "needs": {"slots": 1}},
+            "shaped": {
+                **hooks,
+                "wake": "true",
+                "needs": {"slots": 1},
+                "set": {"temperature": 0.5},
+            },
             "other": {**hooks, "wake": "true", "needs": {"slots": 1}},
             "sleeper": {
                 **hooks,
@@ -198,12 +204,14 @@ async def run(short: bool, upload: int, printed: int) -> bool:
             },
             "flood": {**hooks, "alive": "false", "wake": line, "needs": {"slots": 1}},
         },
-        {"resources": {"slots": 4}},
+        {"resources": {"slots": 5}},
         apart=("other",),
     )
     few = 10 if short else 1
     patience = OTHERS_SHORT if short else OTHERS
     size = 16 << 20 if short else upload
+    # So large that they would be noticed.
+    big = max(size, 64 << 20)
     cases = [
         Case(
             f"{2000 // few} requests wait for a sleeping model",
@@ -221,6 +229,11 @@ async def run(short: bool, upload: int, printed: int) -> bool:
             ("uploads", 20, size),
         ),
         Case(
+            f"4 bodies of JSON of {megabytes(big)} are shaped",
+            100 << 20,
+            ("shaped", 4, big),
+        ),
+        Case(
             f"{10000 // few} connections without a request",
             150 << 20,
             ("idle", 10000 // few, 0),
@@ -229,7 +242,7 @@ async def run(short: bool, upload: int, printed: int) -> bool:
     ]
     try:
         await bench.start()
-        for model in ("plain", "other"):
+        for model in ("plain", "other", "shaped"):
             await bench.ask(model)
         good = [await measure(bench, case, patience) for case in cases]
     finally:

@@ -37,6 +37,15 @@ async def uploads(port: int, count: int, size: int) -> None:
     await asyncio.gather(*(ask(port, "plain", size=size) for _ in range(count)))
 
 
+async def shaped(port: int, count: int, size: int) -> None:
+    """
+    Large bodies of JSON, which are to be looked at.
+    """
+    await asyncio.gather(
+        *(ask(port, "shaped", size=size, isJSON=True) for _ in range(count))
+    )
+
+
 async def idle(port: int, count: int, size: int) -> None:
     """
     Connections on which nothing happens.
@@ -58,6 +67,7 @@ KINDS: dict[str, Callable[[int, int, int], Awaitable[None]]] = {
     "waiting": waiting,
     "streams": streams,
     "uploads": uploads,
+    "shaped": shaped,
     "idle": idle,
     "flood": flood,
 }

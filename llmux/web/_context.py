@@ -17,6 +17,7 @@ from llmux.switching.switcher import Switcher
 from llmux.web._access import Access
 from llmux.web._backend import Backends
 from llmux.web._plan import Asked
+from llmux.web._scanner import Scanner
 
 __all__ = ()
 
@@ -30,6 +31,7 @@ class Context:
     @ivar traces: a L{llmux.observe.traces.Traces}, if there are traces.
     @ivar access: lets requests in; by default those that the configuration
         does.
+    @ivar scanner: makes plans for requests with large bodies.
     """
 
     config: Config
@@ -41,6 +43,9 @@ class Context:
         default=Factory(lambda self: Access(self.config), takes_self=True)
     )
     traces: Any = None
+    scanner: Scanner = field(
+        default=Factory(lambda self: Scanner(self.clock), takes_self=True)
+    )
 
     log: ClassVar = Logger()
 

@@ -5,9 +5,9 @@ A request as it came, and what is to be sent to which model because of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import lru_cache
-from typing import IO
+from typing import IO, Any
 
 from attrs import frozen
 
@@ -22,11 +22,9 @@ from llmux.web._model import (
     Slice,
     nameInQuery,
     nameInTarget,
-    saidInBody,
-    shaped,
-    withModel,
     withModelInQuery,
 )
+from llmux.web._scan import Look, Renaming, Shaping
 from llmux.web._target import PREFIX
 
 __all__ = ()
@@ -97,6 +95,27 @@ def makePlan(config: Config, asked: Asked) -> Plan:
     @raise LLMuxError: if it is for none, for one that is not configured, or
         if its body is too large or broken.
     """
+    steps = planning(config, asked)
+    try:
+        look = next(steps)
+        while True:
+            try:
+                found = look.at(asked.body)
+            except BadBody as error:
+                look = steps.throw(error)
+            else:
+                look = steps.send(found)
+    except StopIteration as end:
+        plan: Plan = end.value
+        return plan
+
+
+def planning(config: Config, asked: Asked) -> Generator[Look, Any, Plan]:
+    """
+    As L{makePlan}, with its looks at the body left to whoever goes through
+    this: it is to be sent what they find, or to have thrown into it what is
+    wrong with the body.
+    """
     length = asked.length
     limit = int(config.limits.body_mb * MEBIBYTE)
     if length > limit:
@@ -104,17 +123,16 @@ def makePlan(config: Config, asked: Asked) -> Plan:
     named = nameInTarget(asked.target, lambda name: config.modelNamed(name) is not None)
     if named.model is not None:
         model = _configured(config, named.model)
-        said = _saidBeside(model, asked)
+        said = yield from _saidBeside(model, asked)
         again = _nameAgain(config, model, said)
-        pieces = _body(config, asked, named.model, again, isMeant=False)
+        pieces = yield from _body(config, asked, named.model, again, isMeant=False)
         return Plan(model, named.path, pieces, said.maxTokens)
     said = Said()
     if length:
-        kind, encoding = _kindOf(asked)
-        said = saidInBody(kind, encoding, asked.body, length)
+        said = yield Look(*_kindOf(asked), length)
         if said.model is not None:
             model = _configured(config, said.model)
-            pieces = _body(config, asked, said.model, model.backend_model)
+            pieces = yield from _body(config, asked, said.model, model.backend_model)
             return Plan(model, asked.target, pieces, said.maxTokens)
     name = nameInQuery(asked.target)
     if name is not None:
@@ -122,7 +140,7 @@ def makePlan(config: Config, asked: Asked) -> Plan:
         target = asked.target
         if model.backend_model is not None:
             target = withModelInQuery(target, model.backend_model)
-        pieces = _body(config, asked, name, None)
+        pieces = yield from _body(config, asked, name, None)
         return Plan(model, target, pieces, said.maxTokens)
     if length and asked.target.startswith(b"/v1/"):
         raise ModelRequired()
@@ -180,7 +198,7 @@ def _body(
     name: str,
     rename: str | None,
     isMeant: bool = True,
-) -> Pieces:
+) -> Generator[Look, Any, Pieces]:
     """
     The body that the model's server gets.
 
@@ -195,20 +213,20 @@ def _body(
         return ()
     shape = config.shapeFor(name)
     if shape is not None:
-        pieces = shaped(*_kindOf(asked), asked.body, length, shape, rename)
+        pieces: Pieces | None = yield Shaping(*_kindOf(asked), length, shape, rename)
         if pieces is not None:
             return pieces
     if rename is not None:
-        kind, encoding = _kindOf(asked)
         try:
-            return withModel(kind, asked.body, length, rename, encoding)
+            renamed: Pieces = yield Renaming(*_kindOf(asked), length, rename)
+            return renamed
         except BadBody:
             if isMeant:
                 raise
     return (Slice(0, length),)
 
 
-def _saidBeside(model: ModelConfig, asked: Asked) -> Said:
+def _saidBeside(model: ModelConfig, asked: Asked) -> Generator[Look, Any, Said]:
     """
     What a body says whose model the path names.  What is wrong with it is
     between the client and the server.
@@ -219,7 +237,8 @@ def _saidBeside(model: ModelConfig, asked: Asked) -> Said:
     if not asked.length or (isForm and model.backend_model is None):
         return Said()
     try:
-        return saidInBody(*_kindOf(asked), asked.body, asked.length)
+        said: Said = yield Look(*_kindOf(asked), asked.length)
+        return said
     except BadBody:
         return Said()
 

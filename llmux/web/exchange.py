@@ -13,14 +13,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
-from llmux.config import Config
 from llmux.errors import LLMuxError
 from llmux.switching.inflight import Token
-from llmux.switching.switcher import Switcher
 from llmux.web._access import Principal
 from llmux.web._backend import Unreachable
 from llmux.web._body import StoredBody
@@ -29,7 +26,8 @@ from llmux.web._errors import BackendError, answerTo
 from llmux.web._headers import Pair, forBackend, forClient, isPlainEventStream
 from llmux.web._heartbeat import Heartbeat, unencoded
 from llmux.web._late import LateAnswer
-from llmux.web._plan import Asked, Plan, makePlan
+from llmux.web._naming import Naming
+from llmux.web._plan import Asked, Plan
 from llmux.web._priority import priorityOf
 from llmux.web._relay import Collecting, IClient, Relay
 from llmux.web._responses import headersOf, lengthOf, sendAnswer
@@ -37,13 +35,11 @@ from llmux.web._responses import headersOf, lengthOf, sendAnswer
 __all__ = ("Asked", "Context", "Exchange", "IClient", "sendAnswer")
 
 
-class Exchange:
+class Exchange(Naming):
     """
     One request.  Its steps: to name the model, to be admitted to it, to
     forward the request, to relay the response, to close.
     """
-
-    log = Logger()
 
     _principal: Principal | None = None
     _plan: Plan | None = None
@@ -57,34 +53,13 @@ class Exchange:
     _hasBegun = False
     _mayReacquire = True
     _odd: int | None = None
-    _closed = False
 
-    def __init__(self, context: Context, client: Any, asked: Asked) -> None:
-        """
-        @param client: provides L{IClient}.
-        """
-        self._context = context
-        self._client = client
-        self._asked, self._account = context.begin(asked)
-
-    def start(self) -> None:
-        """
-        Begin.  Everything after that happens by itself.
-        """
-        self._client.attach(self._over)
-        try:
-            self._enter(self._context.switcher)
-        except LLMuxError as error:
-            self._refuse(error)
-        except Exception as error:
-            self._surprised(Failure(error))
-
-    def _enter(self, switcher: Switcher) -> None:
+    def _enter(self, principal: Principal, plan: Plan) -> None:
         """
         @raise LLMuxError: if the request is refused.
         """
-        principal = self._context.access.admit(self._asked, self._client)
-        self._plan = plan = self._makePlan(principal.config)
+        self._plan = plan
+        switcher = self._context.switcher
         model, limit, account = plan.model.name, plan.maxTokens, self._account
         account.model, account.maxTokens, account.principal = model, limit, principal
         principal.enter(model, switcher.costs)
@@ -97,9 +72,6 @@ class Exchange:
             self._await(switcher.acquire(model, priority=priority, maxTokens=limit))
         else:
             self._forward(token)
-
-    def _makePlan(self, config: Config) -> Plan:
-        return makePlan(config, self._asked)
 
     # To be admitted.
 
@@ -353,6 +325,7 @@ class Exchange:
         Have no more to do with the model.
         """
         self._stopTimer()
+        self._lookNoMore()
         relay, self._relay = self._relay, None
         if relay is not None:
             account = self._account

@@ -189,6 +189,8 @@ class OllamaExchange(Exchange):
     _client: OllamaClient
     # Its streams have no comments.
     _hasHeart = False
+    # They are read whole here, to be translated.
+    _mayTakeLong = False
     # What is said when the model is awake, if nothing is asked of it.
     _loaded = b""
 

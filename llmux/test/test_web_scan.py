@@ -1,0 +1,371 @@
+"""
+Tests for L{llmux.web._scan} and L{llmux.web._scanner}.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from io import BytesIO
+from tempfile import TemporaryFile
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from llmux.config import Shape
+from llmux.test._memory import FakeClient, MemoryCase, makeAsked
+from llmux.testing import makeConfig
+from llmux.web import _naming
+from llmux.web._errors import BadBody
+from llmux.web._pieces import chunks
+from llmux.web._plan import Asked, Plan
+from llmux.web._scan import Look, Renaming, Shaping, answered, read, seen, written
+from llmux.web._scanner import PROGRAMS, Scanner
+from llmux.web.exchange import Exchange
+
+JSON = b"application/json"
+BODY = b'{"model": "a", "max_tokens": 3, "top_k": 1}'
+SHAPE = Shape({"x": b'"\xc3\xa4"'}, {"y": b"1"}, frozenset({"top_k"}))
+
+
+def onDisk(body: bytes) -> Asked:
+    """
+    A request with a body in a file.
+    """
+    file = TemporaryFile()  # noqa: SIM115
+    file.write(body)
+    return evolve(makeAsked(body=body), body=file)
+
+
+class LookTests(SynchronousTestCase):
+    """
+    Tests for L{Look}.
+    """
+
+    def test_written(self) -> None:
+        """
+        What is written of a look is read as the same look.
+        """
+        for look in (
+            Look(None, None, 5),
+            Look(JSON, b"gzip", 5),
+            Renaming(JSON, None, 5, "\ud800 \xe4"),
+            Shaping(JSON, None, 5, SHAPE, None),
+            Shaping(b"\xff", None, 5, SHAPE, "b"),
+        ):
+            self.assertEqual(read(written(look)), look)
+
+    def test_answered(self) -> None:
+        """
+        What is written of what was seen is read as the same.
+        """
+        length = len(BODY)
+        for look in (
+            Look(JSON, None, length),
+            Look(b"text/csv", b"gzip", length),
+            Renaming(JSON, None, length, "b"),
+            Shaping(JSON, None, length, SHAPE, "b"),
+            Shaping(b"multipart/form-data", None, length, SHAPE, None),
+        ):
+            self.assertEqual(
+                seen(answered(look, BytesIO(BODY))), look.at(BytesIO(BODY))
+            )
+
+    def test_bad(self) -> None:
+        """
+        So is what is wrong with the body.
+        """
+        for body, param in ((b"{", None), (b'{"model": 1}', "model")):
+            answer = answered(Look(JSON, None, len(body)), BytesIO(body))
+            self.assertEqual(self.assertRaises(BadBody, seen, answer).param, param)
+
+
+class Programs(Clock):
+    """
+    A reactor that starts programs, and leaves it to us how they end.
+    """
+
+    hasRoom = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[Any] = []
+        self.descriptors: list[Mapping[int, Any]] = []
+        self.heard = b""
+        self.killed = 0
+
+    def spawnProcess(self, program: Any, *rest: Any, **more: Any) -> None:
+        """
+        Start a program.
+        """
+        if not self.hasRoom:
+            raise OSError("no room")
+        self.started.append(program)
+        self.descriptors.append(more["childFDs"])
+        program.makeConnection(self)
+
+    def write(self, data: bytes) -> None:
+        """
+        It is told something.
+        """
+        self.heard += data
+
+    def closeStdin(self) -> None:
+        """
+        That is all.
+        """
+
+    def signalProcess(self, name: str) -> None:
+        """
+        It is to end.
+        """
+        self.killed += 1
+
+
+class ScannerTests(SynchronousTestCase):
+    """
+    Tests for L{Scanner}.
+    """
+
+    def setUp(self) -> None:
+        """
+        All bodies are long.
+        """
+        if sys.platform != "linux":
+            self.skipTest("programs look at bodies on Linux alone")
+        self.patch(Look, "most", 0)
+        self.reactor = Programs()
+        self.scanner = Scanner(self.reactor)
+        self.config = makeConfig("a")
+
+    def plan(self, body: bytes = BODY) -> Deferred[Plan]:
+        """
+        Plan for a request.
+        """
+        return self.scanner.plan(self.config, onDisk(body))
+
+    def end(self, number: int, answer: bytes, error: Exception | None = None) -> None:
+        """
+        Have a program answer and end.
+        """
+        program = self.reactor.started[number]
+        program.outReceived(answer)
+        program.errReceived(b"dear me")
+        program.processEnded(Failure(error or ProcessDone(0)))
+
+    def test_planned(self) -> None:
+        """
+        A plan is made of what a program has seen in a body.
+        """
+        planning = self.plan()
+        self.assertEqual(read(self.reactor.heard), Look(JSON, None, len(BODY)))
+        self.assertNoResult(planning)
+        self.end(0, b'{"said": ["a", 3]}')
+        plan = self.successResultOf(planning)
+        self.assertEqual((plan.model.name, plan.maxTokens), ("a", 3))
+
+    def test_bad(self) -> None:
+        """
+        What it says to be wrong with the body is wrong with the request.
+        """
+        planning = self.plan()
+        self.end(0, b'{"bad": ["is bad", null]}')
+        self.assertEqual(str(self.failureResultOf(planning, BadBody).value), "is bad")
+
+    def test_failed(self) -> None:
+        """
+        If it fails, that is not the client's fault.
+        """
+        planning = self.plan()
+        self.end(0, b"", ProcessTerminated(1))
+        why = self.failureResultOf(planning, RuntimeError).value
+        self.assertIn("dear me", str(why))
+
+    def test_few(self) -> None:
+        """
+        There are few programs at once, and others come to their turn.
+        """
+        plans = [self.plan() for _ in range(PROGRAMS + 2)]
+        self.assertEqual(len(self.reactor.started), PROGRAMS)
+        plans[-1].cancel()
+        self.failureResultOf(plans.pop())
+        for number in range(PROGRAMS + 1):
+            self.end(number, b'{"said": ["a", null]}')
+        for planning in plans:
+            self.successResultOf(planning)
+        self.assertEqual(len(self.reactor.started), PROGRAMS + 1)
+
+    def test_cancelled(self) -> None:
+        """
+        A program for whose answer nobody waits any more is killed, and makes
+        room for others.
+        """
+        for number in range(PROGRAMS * 2):
+            planning = self.plan()
+            planning.cancel()
+            self.failureResultOf(planning)
+            self.assertEqual(self.reactor.killed, number + 1)
+            self.end(number, b"", ProcessTerminated(signal=9))
+
+    def test_noRoom(self) -> None:
+        """
+        If no program can be started, bodies are looked at all the same.
+        """
+        self.reactor.hasRoom = False
+        for _ in range(PROGRAMS + 1):
+            self.assertEqual(self.successResultOf(self.plan()).model.name, "a")
+        asked = makeAsked(body=BODY)
+        self.reactor.hasRoom = True
+        plan = self.successResultOf(self.scanner.plan(self.config, asked))
+        self.assertEqual(plan.model.name, "a")
+        self.assertEqual(self.reactor.started, [])
+
+    def test_short(self) -> None:
+        """
+        No program is started for what does not take long.
+        """
+        self.patch(Look, "most", len(BODY))
+        self.assertEqual(self.successResultOf(self.plan()).model.name, "a")
+        self.assertEqual(self.reactor.started, [])
+
+
+class ProgramTests(TestCase):
+    """
+    Tests for the program.
+    """
+
+    async def test_same(self) -> None:
+        """
+        It sees what is seen here, and leaves the file as it is.
+        """
+        from twisted.internet import reactor
+
+        if sys.platform != "linux":
+            self.skipTest("programs look at bodies on Linux alone")
+        models = {"a": {"backend_model": "org/a"}}
+        config = makeConfig(models=models)
+        body = BODY + b" " * (1 << 20)
+        asked = onDisk(body)
+        here = await Scanner(Clock()).plan(config, asked)
+        for kind in (Look, Renaming):
+            self.patch(kind, "most", 0)
+        there = await Scanner(reactor).plan(config, asked)
+        self.assertEqual(there, here)
+        self.assertEqual(
+            b"".join(chunks(there.pieces, asked.body)), body.replace(b'"a"', b'"org/a"')
+        )
+        # Forms are read, which moves the place in the file of whoever reads.
+        form = (
+            b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\na\r\n--x--\r\n'
+        )
+        asked = evolve(
+            onDisk(form),
+            headers=[(b"Content-Type", b"multipart/form-data; boundary=x")],
+        )
+        asked.body.flush()
+        os.lseek(asked.body.fileno(), 5, os.SEEK_SET)
+        there = await Scanner(reactor).plan(config, asked)
+        self.assertEqual(os.lseek(asked.body.fileno(), 0, os.SEEK_CUR), 5)
+        self.assertEqual(there.model.name, "a")
+        with self.assertRaises(BadBody):
+            await Scanner(reactor).plan(config, onDisk(b"{"))
+
+
+class ExchangeTests(MemoryCase):
+    """
+    Tests for L{_naming.Naming}, of requests for which there is no plan yet.
+    """
+
+    def ask(self) -> FakeClient:
+        """
+        Have a client ask for something large.
+        """
+        self.patch(_naming, "LEAST", 0)
+        self.cancelled = 0
+
+        def cancelled(planning: Deferred[Plan]) -> None:
+            self.cancelled += 1
+
+        self.planning: Deferred[Plan] = Deferred(cancelled)
+        scanner: Any = self
+        self.context.scanner = scanner
+        client = FakeClient()
+        Exchange(self.context, client, makeAsked()).start()
+        return client
+
+    def plan(self, config: object, asked: Asked) -> Deferred[Plan]:
+        """
+        See L{Scanner.plan}.
+        """
+        self.made = Scanner(self.clock).plan(self.config, asked)
+        return self.planning
+
+    def found(self) -> None:
+        """
+        There is a plan.
+        """
+        self.planning.callback(self.successResultOf(self.made))
+
+    def test_served(self) -> None:
+        """
+        When there is a plan the request is served.
+        """
+        client = self.ask()
+        self.assertEqual(self.inFlight(), 0)
+        self.found()
+        self.assertEqual(self.inFlight(), 1)
+        self.assertEqual(client.said, [])
+
+    def test_left(self) -> None:
+        """
+        A client that leaves before that has asked for nothing.
+        """
+        client = self.ask()
+        client.leave()
+        self.assertEqual(self.cancelled, 1)
+        self.assertEqual(self.inFlight(), 0)
+        self.assertEqual(client.said, [])
+        self.assertEqual(len(self.metrics.finished), 1)
+
+    def test_bad(self) -> None:
+        """
+        A client whose body is bad is told so.
+        """
+        client = self.ask()
+        self.planning.errback(BadBody("is bad"))
+        self.assertEqual(client.said[0][0], 400)
+        self.assertIn(b"Is bad", client.said[1])
+
+    def test_stopping(self) -> None:
+        """
+        So is one whose plan is made when llmux ends.
+        """
+        client = self.ask()
+        self.switcher.stop()
+        self.found()
+        self.assertEqual(client.said[0][0], 503)
+
+    def test_removed(self) -> None:
+        """
+        And one whose model is not configured any more.
+        """
+        client = self.ask()
+        self.switcher.reconfigure(makeConfig("b"))
+        self.found()
+        self.assertEqual(client.said[0][0], 404)
+
+    def test_surprise(self) -> None:
+        """
+        What goes wrong in llmux itself is logged, and is no client's fault.
+        """
+        client = self.ask()
+        self.planning.errback(RuntimeError("dear me"))
+        self.assertEqual(client.said[0][0], 500)
+        self.assertNotIn(b"dear me", client.said[1])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

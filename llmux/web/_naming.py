@@ -1,0 +1,103 @@
+# -*- test-case-name: llmux.test.test_exchange,llmux.test.test_web_scan -*-
+"""
+The first step of an exchange: whose request it is, and what for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from llmux.config import Config
+from llmux.errors import LLMuxError
+from llmux.web._access import Principal
+from llmux.web._context import Context
+from llmux.web._plan import Asked, Plan, makePlan
+from llmux.web._scanner import LEAST
+
+__all__ = ()
+
+
+class Naming:
+    """
+    A request for which a plan is made: at once, or, if there is much to look
+    at, in a while.
+    """
+
+    log = Logger()
+
+    _planning: Deferred[Plan] | None = None
+    _closed = False
+    # Whether somebody else may look at a large body.
+    _mayTakeLong = True
+
+    def __init__(self, context: Context, client: Any, asked: Asked) -> None:
+        """
+        @param client: provides L{IClient}.
+        """
+        self._context = context
+        self._client = client
+        self._asked, self._account = context.begin(asked)
+
+    def start(self) -> None:
+        """
+        Begin.  Everything after that happens by itself.
+        """
+        self._client.attach(self._over)
+        try:
+            principal = self._context.access.admit(self._asked, self._client)
+            if self._asked.length > LEAST and self._mayTakeLong:
+                self._look(principal)
+            else:
+                self._enter(principal, self._makePlan(principal.config))
+        except LLMuxError as error:
+            self._refuse(error)
+        except Exception as error:
+            self._surprised(Failure(error))
+
+    def _makePlan(self, config: Config) -> Plan:
+        return makePlan(config, self._asked)
+
+    def _look(self, principal: Principal) -> None:
+        planning = self._context.scanner.plan(principal.config, self._asked)
+        self._planning = planning
+        planning.addCallback(self._planned, principal)
+        planning.addErrback(self._notPlanned)
+
+    def _planned(self, plan: Plan, principal: Principal) -> None:
+        self._planning = None
+        self._enter(principal, plan)
+
+    def _notPlanned(self, why: Failure) -> None:
+        self._planning = None
+        if self._closed or why.check(CancelledError):
+            return
+        if isinstance(why.value, LLMuxError):
+            self._refuse(why.value)
+        else:
+            self._surprised(why)
+
+    def _lookNoMore(self) -> None:
+        planning, self._planning = self._planning, None
+        if planning is not None:
+            planning.cancel()
+
+    # What becomes of it then.
+
+    def _enter(self, principal: Principal, plan: Plan) -> None:
+        """
+        @raise LLMuxError: if the request is refused.
+        """
+        raise NotImplementedError
+
+    def _refuse(self, error: Any) -> None:
+        raise NotImplementedError
+
+    def _surprised(self, why: Failure) -> None:
+        raise NotImplementedError
+
+    def _over(self) -> None:
+        raise NotImplementedError

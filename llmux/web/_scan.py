@@ -1,0 +1,203 @@
+# -*- test-case-name: llmux.test.test_web_scan -*-
+"""
+Looks at request bodies, as values: they can be done here, or by a program of
+its own, which is this module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from base64 import b64decode, b64encode
+from typing import IO, Any
+
+from attrs import frozen
+
+from llmux.config import Shape
+from llmux.web._errors import BadBody
+from llmux.web._model import Pieces, Said, Slice, saidInBody, shaped, withModel
+
+__all__ = ()
+
+#: The descriptor at which the program finds the body.
+BODY = 3
+
+
+@frozen
+class Look:
+    """
+    A look at a body.
+
+    @ivar kind: its C{Content-Type}.
+    @ivar encoding: its C{Content-Encoding}.
+    @ivar length: its length in bytes.
+    @ivar most: how long it may be to be looked at in a turn of the reactor,
+        which is to take well below 50 ms.
+    """
+
+    kind: bytes | None
+    encoding: bytes | None
+    length: int
+
+    most = 16 << 20
+
+    def at(self, body: IO[bytes]) -> Any:
+        """
+        Look.
+
+        @raise BadBody: see the functions that do it.
+        """
+        return saidInBody(self.kind, self.encoding, body, self.length)
+
+    def more(self) -> dict[str, Any]:
+        """
+        What else the program is told.
+        """
+        return {}
+
+
+@frozen
+class Renaming(Look):
+    """
+    See L{withModel}.
+    """
+
+    name: str
+
+    most = 8 << 20
+
+    def at(self, body: IO[bytes]) -> Pieces:
+        """
+        See L{Look.at}.
+        """
+        return withModel(self.kind, body, self.length, self.name, self.encoding)
+
+    def more(self) -> dict[str, Any]:
+        """
+        See L{Look.more}.
+        """
+        return {"name": self.name}
+
+
+@frozen
+class Shaping(Look):
+    """
+    See L{shaped}.
+    """
+
+    shape: Shape
+    name: str | None
+
+    most = 4 << 20
+
+    def at(self, body: IO[bytes]) -> Pieces | None:
+        """
+        See L{Look.at}.
+        """
+        return shaped(
+            self.kind, self.encoding, body, self.length, self.shape, self.name
+        )
+
+    def more(self) -> dict[str, Any]:
+        """
+        See L{Look.more}.
+        """
+        shape = self.shape
+        return {
+            "always": {name: value.decode() for name, value in shape.always.items()},
+            "default": {name: value.decode() for name, value in shape.default.items()},
+            "never": sorted(shape.never),
+            "name": self.name,
+        }
+
+
+def written(look: Look) -> bytes:
+    """
+    A look, as the program reads it.
+    """
+    said = {
+        "kind": None if look.kind is None else look.kind.decode("latin-1"),
+        "encoding": None if look.encoding is None else look.encoding.decode("latin-1"),
+        "length": look.length,
+        **look.more(),
+    }
+    return json.dumps(said).encode("ascii")
+
+
+def read(text: bytes) -> Look:
+    """
+    What L{written} has written.
+    """
+    said = json.loads(text)
+    kind, encoding = (
+        None if said[key] is None else said[key].encode("latin-1")
+        for key in ("kind", "encoding")
+    )
+    length = said["length"]
+    if "always" in said:
+        always, default = (
+            {name: value.encode() for name, value in said[key].items()}
+            for key in ("always", "default")
+        )
+        shape = Shape(always, default, frozenset(said["never"]))
+        return Shaping(kind, encoding, length, shape, said["name"])
+    if "name" in said:
+        return Renaming(kind, encoding, length, said["name"])
+    return Look(kind, encoding, length)
+
+
+def answered(look: Look, body: IO[bytes]) -> bytes:
+    """
+    Look, and write down what was seen.
+    """
+    answer: dict[str, Any]
+    try:
+        seen = look.at(body)
+    except BadBody as error:
+        answer = {"bad": [error.what, error.param]}
+    else:
+        if isinstance(seen, Said):
+            answer = {"said": list(seen)}
+        elif seen is None:
+            answer = {"pieces": None}
+        else:
+            answer = {
+                "pieces": [
+                    [piece.start, piece.stop]
+                    if isinstance(piece, Slice)
+                    else b64encode(piece).decode()
+                    for piece in seen
+                ]
+            }
+    return json.dumps(answer).encode("ascii")
+
+
+def seen(answer: bytes) -> Any:
+    """
+    What L{answered} has written.
+
+    @raise BadBody: if it says so.
+    """
+    told = json.loads(answer)
+    if "bad" in told:
+        raise BadBody(*told["bad"])
+    if "said" in told:
+        return Said(*told["said"])
+    if told["pieces"] is None:
+        return None
+    return tuple(
+        b64decode(piece) if isinstance(piece, str) else Slice(*piece)
+        for piece in told["pieces"]
+    )
+
+
+def main() -> None:
+    """
+    Be told of a look, and say what was seen.
+    """
+    os.nice(5)
+    look = read(sys.stdin.buffer.read())
+    # Opened anew: of the one that was inherited others know where it stands.
+    with open(f"/proc/self/fd/{BODY}", "rb") as body:
+        sys.stdout.buffer.write(answered(look, body))

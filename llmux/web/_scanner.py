@@ -1,0 +1,163 @@
+# -*- test-case-name: llmux.test.test_web_scan -*-
+"""
+Plans for requests whose bodies are so large that nobody else would be served
+while they are looked at: a program of its own looks at those.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import IO, Any
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from llmux.config import Config
+from llmux.web._errors import BadBody
+from llmux.web._plan import Asked, Plan, planning
+from llmux.web._scan import BODY, Look, Renaming, Shaping, seen, written
+
+__all__ = ()
+
+#: Bodies up to this size are looked at at once, whatever for.
+LEAST = min(kind.most for kind in (Look, Renaming, Shaping))
+
+#: How many programs look at bodies at once: they take a processor each.
+PROGRAMS = 2
+
+# In a mode in which neither the environment nor the working directory changes
+# what is imported: that is where we import from.
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[1:]; from llmux.web._scan import main; main()"
+)
+
+
+class _Program(ProcessProtocol):
+    """
+    Tells a program of a look, and takes what it has seen.
+    """
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._out = self._problem = b""
+        self.done: Deferred[bytes] = Deferred(self._cancelled)
+
+    def connectionMade(self) -> None:
+        """
+        It has started.
+        """
+        self.transport: Any
+        self.transport.write(written(self._look))
+        self.transport.closeStdin()
+
+    def outReceived(self, data: bytes) -> None:
+        """
+        It has seen something.
+        """
+        self._out += data
+
+    def errReceived(self, data: bytes) -> None:
+        """
+        It has failed.
+        """
+        self._problem = (self._problem + data)[-1000:]
+
+    def processEnded(self, reason: Failure) -> None:
+        """
+        It has ended, in whatever way.
+        """
+        done = self.done
+        if done.called:
+            return
+        if reason.check(ProcessDone):
+            done.callback(self._out)
+        else:
+            said = self._problem.decode("utf-8", "backslashreplace")
+            done.errback(RuntimeError(f"{reason.value} {said}"))
+
+    def _cancelled(self, done: Deferred[bytes]) -> None:
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")
+        done.errback(CancelledError())
+
+
+class Scanner:
+    """
+    Makes plans.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        """
+        @param reactor: one that cannot start programs has none started.
+        """
+        self._reactor = reactor
+        self._hasPrograms = sys.platform == "linux" and hasattr(reactor, "spawnProcess")
+        self._places = DeferredSemaphore(PROGRAMS)
+
+    def plan(self, config: Config, asked: Asked) -> Deferred[Plan]:
+        """
+        See L{llmux.web._plan.makePlan}.
+
+        @return: may have fired.  When it is cancelled, the program that looks
+            is killed.
+        """
+        return Deferred.fromCoroutine(self._plan(config, asked))
+
+    async def _plan(self, config: Config, asked: Asked) -> Plan:
+        steps = planning(config, asked)
+        try:
+            look = next(steps)
+            while True:
+                try:
+                    found = await self._found(look, asked.body)
+                except BadBody as error:
+                    look = steps.throw(error)
+                else:
+                    look = steps.send(found)
+        except StopIteration as end:
+            plan: Plan = end.value
+            return plan
+
+    async def _found(self, look: Look, body: IO[bytes]) -> Any:
+        if look.length <= look.most or not self._hasPrograms:
+            return look.at(body)
+        await self._places.acquire()
+        try:
+            try:
+                answer = self._start(look, body)
+            except OSError as error:
+                self.log.warn(
+                    "A large request body is looked at while everybody waits, "
+                    "since no program could be started for it: {problem}",
+                    event="scan_not_started",
+                    problem=str(error),
+                )
+                return look.at(body)
+            return seen(await answer)
+        finally:
+            self._places.release()
+
+    def _start(self, look: Look, body: IO[bytes]) -> Deferred[bytes]:
+        """
+        @raise OSError: it cannot be started, or the body is in no file.
+        """
+        body.flush()
+        program = _Program(look)
+        self._reactor.spawnProcess(
+            program,
+            sys.executable,
+            [
+                *(sys.executable, "-I", "-c", _PROGRAM),
+                *(path or os.getcwd() for path in sys.path),
+            ],
+            env=None,
+            childFDs={0: "w", 1: "r", 2: "r", BODY: body.fileno()},
+        )
+        return program.done
