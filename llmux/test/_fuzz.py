@@ -74,7 +74,20 @@ def _same(ways: tuple[Way, Way], methods: list[bytes]) -> None:
             # known; then it must be the same to the byte.
             said = re.sub(rb"(?i)x-request-id: [^\r]*", b"", way.transport.value())
             seen.append((said, way.transport.disconnecting, way.heard))
+    _cutAlike(seen)
     assert seen[0] == seen[1], f"the lane: {seen[0]}\nthe usual way: {seen[1]}"
+
+
+def _cutAlike(seen: list[Any]) -> None:
+    # Of an answer that is seen to be cut, one way may have passed on more: the
+    # lane takes no chunk of 2**64 bytes and more for the beginning of one.
+    told = [one[0] for one in seen]
+    if all(isinstance(one, list) and one and not one[-1].isWhole for one in told):
+        bodies = [one[-1].body for one in told]
+        shorter = min(bodies, key=len)
+        if all(body.startswith(shorter) for body in bodies):
+            for one in told:
+                one[-1] = evolve(one[-1], body=shorter)
 
 
 def _ended(ways: tuple[Way, Way]) -> None:
