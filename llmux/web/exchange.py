@@ -325,7 +325,8 @@ class Exchange(Naming):
         Have no more to do with the model.
         """
         self._stopTimer()
-        self._lookNoMore()
+        if self._planning is not None:
+            self._lookNoMore()
         relay, self._relay = self._relay, None
         if relay is not None:
             account = self._account
