@@ -1,6 +1,6 @@
 """
 Bytes made up for everything that parses what others send, led by what they
-reach: C{python -m chaos.fuzz [TARGET...] [--seconds N]}.
+reach: C{python -m chaos.fuzz [TARGET...] [--seconds N] [--seed N]}.
 
 It needs C{atheris}.  It begins with C{llmux/test/corpus}; what breaks a promise
 is put there, so that it is a test from then on.
@@ -30,10 +30,11 @@ atheris.Fuzz()
 """
 
 
-def fuzzed(name: str, seconds: int) -> bool:
+def fuzzed(name: str, seconds: int, seed: int) -> bool:
     """
     Make up bytes for one target.
 
+    @param seed: what they begin with; 0 for something else each time.
     @return: whether no promise was broken.
     """
     with TemporaryDirectory() as folder:
@@ -41,6 +42,7 @@ def fuzzed(name: str, seconds: int) -> bool:
             [
                 *(sys.executable, "-c", _CHILD, name, folder, str(CORPUS / name)),
                 f"-max_total_time={seconds}",
+                f"-seed={seed}",
                 "-max_len=4096",
                 "-timeout=20",
                 f"-artifact_prefix={CORPUS / name}/found-",
@@ -69,12 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = sorted(path.name for path in CORPUS.iterdir())
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(names))
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--seed", type=int, default=0, help="0: another each time")
     options = parser.parse_args(arguments)
     unknown = set(options.targets) - set(names)
     if unknown:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     wanted = options.targets or names
-    broken = [name for name in wanted if not fuzzed(name, options.seconds)]
+    broken = [
+        name for name in wanted if not fuzzed(name, options.seconds, options.seed)
+    ]
     return 1 if broken else 0
 
 
