@@ -5,9 +5,11 @@ Who waits, and who is served: from arrival to the end of a token.
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from llmux.errors import (
     LLMuxError,
@@ -36,6 +38,10 @@ from llmux.switching.outlook import outlook
 #: are told so rather than left to wait.
 STUCK_PATIENCE = 3
 
+#: How many are told in one turn of the reactor that they wait in vain, or that
+#: what they are being sent ends.
+TOLD = 64
+
 
 class Queues:
     """
@@ -44,6 +50,8 @@ class Queues:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._untold: deque[tuple[Deferred[Token], LLMuxError]] = deque()
+        self._telling: IDelayedCall | None = None
 
     def admit(self, model: str, reason: Reason) -> Place:
         """
@@ -158,8 +166,43 @@ class Queues:
         self._board.together(tell)
 
     def dismissAll(self, place: Place, why: str, error: LLMuxError) -> None:
-        for number in list(place.queue):
-            self._dismiss(place, number, why, error)
+        """
+        Have nobody wait for a model any more.  If these are many, not all of
+        them are told so in this turn of the reactor: each may have an answer
+        written and a connection closed.
+        """
+
+        def tell() -> None:
+            for number in list(place.queue):
+                waiter = self._forget(place, number, why)
+                if waiter is not None:
+                    self._untold.append((waiter.ready, error))
+            if self._telling is None:
+                self._tell()
+
+        self._board.together(tell)
+
+    @property
+    def isTelling(self) -> bool:
+        """
+        Whether somebody who waits no longer has not been told so yet.
+        """
+        return self._telling is not None
+
+    def _tell(self) -> None:
+        told = 0
+        while self._untold and told < TOLD:
+            told += 1
+            ready, error = self._untold.popleft()
+            # Who has left meanwhile knows.
+            if not ready.called:
+                ready.errback(error)
+        if not self._untold:
+            self._telling = None
+            if self._board.stopping:
+                self._board.settle()
+        elif self._telling is None or not self._telling.active():
+            self._telling = self._board.clock.callLater(0, self._tell)
 
     def _waitedTooLong(self, place: Place, number: int) -> None:
         limit = self._board.config.policy.request_timeout_secs
@@ -244,10 +287,16 @@ class Queues:
 
     def cut(self, place: Place, why: str) -> None:
         """
-        End everything that is in flight to a model.
+        End everything that is in flight to a model.  If that is much, not all
+        of it ends in this turn of the reactor.
         """
-        for token in list(place.tokens):
-            token.cut(why)
+        self._cutSome(deque(place.tokens), why)
+
+    def _cutSome(self, tokens: deque[Token], why: str) -> None:
+        for _ in range(min(TOLD, len(tokens))):
+            tokens.popleft().cut(why)
+        if tokens:
+            self._board.clock.callLater(0, self._cutSome, tokens, why)
 
     def cutAll(self, why: str) -> None:
         for place in self._board.places.values():

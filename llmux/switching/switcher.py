@@ -469,7 +469,7 @@ class Switcher:
         See whether everything has stopped.
         """
         places = self._board.places.values()
-        if any(place.tokens for place in places):
+        if self._queues.isTelling or any(place.tokens for place in places):
             return
         if self._sleepAtExit:
             for place in places:

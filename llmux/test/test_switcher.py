@@ -42,6 +42,7 @@ from llmux.interfaces import (
 )
 from llmux.policies.fifo import FirstComeFirstServed
 from llmux.switching._place import AGEING
+from llmux.switching._queues import TOLD
 from llmux.switching._switches import DEAD_GRACE
 from llmux.switching.inflight import Token
 from llmux.switching.switcher import Switcher
@@ -1195,6 +1196,26 @@ class StopTests(SwitcherTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.hooks.ran, [("a", "wake")])
 
+    def test_many(self) -> None:
+        """
+        If many wait, no more than some of them are refused in one turn of the
+        reactor, each once; it has stopped when all have been.
+        """
+        token = self.awake("a")
+        waiting = [self.switcher.acquire("b") for _ in range(3 * TOLD)]
+        stopped = self.switcher.stop()
+        token.release()
+        self.assertEqual(sum(one.called for one in waiting), TOLD)
+        # Who leaves meanwhile, need not be told.
+        waiting[-1].cancel()
+        self.failureResultOf(waiting[-1], CancelledError)
+        self.assertNoResult(stopped)
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        for one in waiting[:-1]:
+            self.failureResultOf(one, ShuttingDown)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_bounded(self) -> None:
         """
         For no longer than C{drain_timeout_secs}.
@@ -1205,6 +1226,38 @@ class StopTests(SwitcherTestCase):
         self.clock.advance(10)
         self.successResultOf(stopped)
         self.assertFalse(token.held)
+
+    def test_cutMany(self) -> None:
+        """
+        If there is much in flight, no more than some of it is cut in one turn
+        of the reactor, and it has stopped when all of it is.
+        """
+        tokens = [self.awake("a") for _ in range(2 * TOLD + 1)]
+        stopped = self.switcher.stop(sleepAwake=True)
+        self.switcher.hurry()
+        self.assertEqual(sum(token.wasCut for token in tokens), TOLD)
+        self.assertNoResult(stopped)
+        self.clock.advance(0)
+        self.assertEqual(sum(token.wasCut for token in tokens), len(tokens))
+        self.successResultOf(stopped)
+
+    def test_cutMeanwhile(self) -> None:
+        """
+        What ends by itself meanwhile is not cut, and a model that drains for
+        too long is put to sleep when nothing is in flight any more.
+        """
+        self.build(policy=self.policy(drain_timeout_secs=10))
+        tokens = [self.awake("a") for _ in range(2 * TOLD + 1)]
+        cut: list[str] = []
+        for token in tokens:
+            token.whenCut(cut.append)
+        waiting = self.switcher.acquire("b")
+        tokens[0].release()
+        self.clock.advance(10)
+        self.assertEqual(len(cut), len(tokens) - 1)
+        self.hooks.finish("a")
+        self.hooks.finish("b")
+        self.successResultOf(waiting)
 
     def test_hurry(self) -> None:
         """
