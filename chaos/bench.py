@@ -50,7 +50,7 @@ class Bench:
 
     models: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any] = field(factory=dict)
-    apart: Collection[str] = ()
+    apart: Collection[str] = field(default=(), kw_only=True)
     root: Path = ROOT
     folder: Path = field(factory=lambda: Path(mkdtemp(prefix="llmux-bench-")))
     port: int = field(default=0, init=False)

@@ -118,6 +118,7 @@ class AccessFile:
     _second = -1
     _date = ""
     _writing: IDelayedCall | None = None
+    _isOver = False
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ class AccessFile:
 
         @raise CannotStart: that is not possible.
         """
+        self._isOver = False
         try:
             self._open()
         except OSError as error:
@@ -147,7 +149,7 @@ class AccessFile:
             ) from None
 
     def _open(self) -> None:
-        self.stop()
+        self._close()
         # What is asked of models is not everybody's business.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._file = os.open(self.path, flags, 0o640)
@@ -155,11 +157,16 @@ class AccessFile:
 
     def stop(self) -> None:
         """
-        Close it, with all that there was to write.
+        Close it, with all that there was to write.  What comes behind that is
+        still written, each line at once.
         """
+        self._isOver = True
         if self._writing is not None:
             self._writing.cancel()
             self._flush()
+        self._close()
+
+    def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -171,7 +178,10 @@ class AccessFile:
         self._lines.append(
             _encode({"time": self._time(account.ended), **fieldsOf(account)})
         )
-        if self._writing is None:
+        if self._isOver:
+            # There may be no other turn.
+            self._flush()
+        elif self._writing is None:
             self._writing = self._clock.callLater(0, self._flush)
 
     def _time(self, seconds: float) -> str:

@@ -73,8 +73,9 @@ def metrics() -> dict[str, set[str]]:
     registry = Metrics(["a"]).registry
     found: dict[str, set[str]] = {}
     for collector in set(registry._collector_to_names):
-        # There is no public way to the names of a metric's labels.
-        labels = set(getattr(collector, "_labelnames", ()))
+        # There is no public way to the names of the library's labels.
+        names = getattr(collector, "labelNames", None)
+        labels = set(getattr(collector, "_labelnames", ()) or names or ())
         (metric,) = collector.collect()
         if metric.type == "histogram":
             for end in ("_bucket", "_sum", "_count"):

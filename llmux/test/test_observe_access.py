@@ -196,12 +196,15 @@ class FileTests(SynchronousTestCase):
 
     def test_end(self) -> None:
         """
-        What is to be written yet when it is closed, is written.
+        What is to be written yet when it is closed, is written; and so is what
+        comes behind that, at once, as there may be no other turn.
         """
         self.file.start()
         self.file.requestFinished(WHOLE)
         self.file.stop()
         self.assertEqual(len(self.lines()), 1)
+        self.file.requestFinished(WHOLE)
+        self.assertEqual(len(self.lines()), 2)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_moved(self) -> None:
