@@ -187,11 +187,11 @@ def planted(folder: Path) -> Path:
     """
     shutil.copytree(ROOT / "llmux", folder / "llmux")
     shutil.copytree(ROOT / "twisted", folder / "twisted")
-    path = folder / "llmux" / "web" / "exchange.py"
+    path = folder / "llmux" / "web" / "_naming.py"
     text = path.read_text()
     assert text.count(BEFORE) == 1, "the leak's place in the code is not there"
     text = text.replace(BEFORE, AFTER).replace(
-        "\nclass Exchange", "\nLEAK: list[list[int]] = []\n\n\nclass Exchange", 1
+        "\nclass Naming", "\nLEAK: list[list[int]] = []\n\n\nclass Naming", 1
     )
     path.write_text(text)
     return folder
