@@ -40,6 +40,8 @@ WATCHED: Mapping[str, float] = {
 LEFT = 0.5
 
 #: The leak that is planted.
+#: Where a leak is planted.
+PLACE = "llmux/web/_naming.py"
 BEFORE = "        self._asked, self._account = context.begin(asked)\n"
 AFTER = BEFORE + "        LEAK.append([asked.length])\n"
 
@@ -187,7 +189,7 @@ def planted(folder: Path) -> Path:
     """
     shutil.copytree(ROOT / "llmux", folder / "llmux")
     shutil.copytree(ROOT / "twisted", folder / "twisted")
-    path = folder / "llmux" / "web" / "_naming.py"
+    path = folder / PLACE
     text = path.read_text()
     assert text.count(BEFORE) == 1, "the leak's place in the code is not there"
     text = text.replace(BEFORE, AFTER).replace(
@@ -217,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in wrong:
         print(f"GROWN: {line}")
     if given.planted:
-        seen = any("exchange.py" in line for line in wrong)
+        seen = any(PLACE in line for line in wrong)
         print("the planted leak was seen" if seen else "the planted leak was NOT seen")
         return 0 if seen else 1
     print("not flat" if wrong else "flat")
