@@ -39,8 +39,7 @@ WATCHED: Mapping[str, float] = {
 #: The most objects of one line of code for each request that may be left.
 LEFT = 0.5
 
-#: The leak that is planted.
-#: Where a leak is planted.
+#: The leak that is planted, and where.
 PLACE = "llmux/web/_naming.py"
 BEFORE = "        self._asked, self._account = context.begin(asked)\n"
 AFTER = BEFORE + "        LEAK.append([asked.length])\n"
