@@ -18,7 +18,8 @@ cold_start() {
         --device nvidia.com/gpu=all \
         --network=host \
         --shm-size=8g \
-        --volume="$HOME/.cache/huggingface:/root/.cache/huggingface" \
+        --env=HF_HOME=/huggingface \
+        --volume="$HOME/.cache/huggingface:/huggingface" \
         --env=UV_USE_IO_URING=0 \
         "$image" \
         --model="$model" --host=127.0.0.1 --port="$port" $(arguments)
