@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from attrs import define
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -44,17 +45,37 @@ class Tally:
         self.total += value
 
 
-class Histograms(Collector):
+class _Labelled(Collector):
     """
-    A histogram for each combination of labels.
+    A metric that has labels.
 
+    @cvar kind: what it is to the library.
     @ivar labelNames: the names of the labels.
     """
+
+    kind: Any
+
+    def __init__(self, name: str, about: str, labels: Sequence[str]) -> None:
+        self._name, self._about, self.labelNames = name, about, labels
+
+    def describe(self) -> Iterator[Any]:
+        """
+        See L{Collector.describe}.
+        """
+        yield self.kind(self._name, self._about, labels=self.labelNames)
+
+
+class Histograms(_Labelled):
+    """
+    A histogram for each combination of labels.
+    """
+
+    kind = HistogramMetricFamily
 
     def __init__(
         self, name: str, about: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> None:
-        self._name, self._about, self.labelNames = name, about, labels
+        super().__init__(name, about, labels)
         self._bounds = tuple(map(float, bounds))
         self._marks = [*map(floatToGoString, self._bounds), "+Inf"]
         self.tallies: dict[tuple[str, ...], Tally] = {}
@@ -68,13 +89,7 @@ class Histograms(Collector):
             tally = self.tallies[labels] = Tally(self._bounds)
         return tally
 
-    def describe(self) -> Iterator[HistogramMetricFamily]:
-        """
-        See L{Collector.describe}.
-        """
-        yield HistogramMetricFamily(self._name, self._about, labels=self.labelNames)
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
+    def collect(self) -> Iterator[Any]:
         """
         See L{Collector.collect}.  May be called in any thread.
         """
@@ -89,26 +104,20 @@ class Histograms(Collector):
             yield family
 
 
-class Counts(Collector):
+class Counts(_Labelled):
     """
     How many values L{Histograms} have taken in, as a counter.
-
-    @ivar labelNames: the names of the labels.
     """
+
+    kind = CounterMetricFamily
 
     def __init__(
         self, name: str, about: str, labels: Sequence[str], of: Histograms
     ) -> None:
-        self._name, self._about, self.labelNames = name, about, labels
+        super().__init__(name, about, labels)
         self._of = of
 
-    def describe(self) -> Iterator[CounterMetricFamily]:
-        """
-        See L{Collector.describe}.
-        """
-        yield CounterMetricFamily(self._name, self._about, labels=self.labelNames)
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
+    def collect(self) -> Iterator[Any]:
         """
         See L{Collector.collect}.  May be called in any thread.
         """
@@ -131,15 +140,15 @@ class Sum:
         self.value = 0.0
 
 
-class Sums(Collector):
+class Sums(_Labelled):
     """
     A sum for each combination of labels.
-
-    @ivar labelNames: the names of the labels.
     """
 
+    kind = CounterMetricFamily
+
     def __init__(self, name: str, about: str, labels: Sequence[str]) -> None:
-        self._name, self._about, self.labelNames = name, about, labels
+        super().__init__(name, about, labels)
         self._sums: dict[tuple[str, ...], Sum] = {}
 
     def of(self, *labels: str) -> Sum:
@@ -151,13 +160,7 @@ class Sums(Collector):
             found = self._sums[labels] = Sum()
         return found
 
-    def describe(self) -> Iterator[CounterMetricFamily]:
-        """
-        See L{Collector.describe}.
-        """
-        yield CounterMetricFamily(self._name, self._about, labels=self.labelNames)
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
+    def collect(self) -> Iterator[Any]:
         """
         See L{Collector.collect}.  May be called in any thread.
         """
