@@ -310,6 +310,9 @@ class PlainTests(SynchronousTestCase):
         """
         What is to be changed, or refused, is for the long way.
         """
+        for body in (b'{"model":"b"}', b'{"model":"c"}', b'{"model":"nobody"}'):
+            plain, _ = self.plans(body, b"/v1/x", [(b"content-type", JSON)])
+            self.assertIsNone(plain, body)
         large = b'{"model":"a","x":"%b"}' % (b"x" * 300)
         self.patch(self, "config", makeConfig(limits=Limits(body_mb=0.0002)))
         plain, plan = self.plans(large, b"/v1/x", [(b"content-type", JSON)])
