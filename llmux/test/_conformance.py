@@ -7,14 +7,18 @@ A front end is tested by a subclass of L{Conformance} that says how it is built.
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from attrs import evolve
 from twisted.internet.error import ConnectionDone
 
-from llmux.config import Limits, PolicyConfig
+from llmux.config import Config, Limits, PolicyConfig
 from llmux.interfaces import State
+from llmux.policies.fifo import FirstComeFirstServed
 from llmux.test._conformance_access import Access
 from llmux.test._conformance_waiting import Waiting
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
@@ -23,6 +27,7 @@ from llmux.test._wire_faults import Faults
 from llmux.test._wire_ollama import OllamaAPI
 from llmux.test._wire_shaping import Shaping
 from llmux.test._wire_tunnel import Tunnelling
+from llmux.web._scanner import LEAST
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SSE = (
@@ -1265,6 +1270,58 @@ class Switching(WireCase):
         await server.takeRequest()
         server.send(OK)
         self.assertEqual((await second.takeResponse()).body, b"ok")
+
+    async def waitsForOther(self, request: bytes, **settings: Any) -> str:
+        """
+        Have another name hold for a model while a request waits for it.
+
+        @return: the body that its server gets.
+        """
+        self.start({"b": {"backend_model": "old", **settings}})
+        self.switcher.whenReconfigured(self.follow)
+        await self.ask(request)
+        await self.untilHook("a", "sleep")
+        config = self.context.config
+        model = evolve(config.models["b"], backend_model="a/new", aliases=())
+        other = evolve(config, models={**config.models, "b": model})
+        self.switcher.reconfigure(other, FirstComeFirstServed())
+        self.hooks.finish("a")
+        await self.untilHook("b", "wake")
+        self.hooks.finish("b")
+        server = await self.backends["b"].connection()
+        return (await server.takeRequest()).body.decode()
+
+    def follow(self, whole: Config, served: Config) -> None:
+        """
+        Go by another configuration.
+        """
+        self.context.config = served
+
+    async def test_renamed(self) -> None:
+        """
+        What waits while the model's server comes to know it by another name
+        asks for it by that, whatever it has called it itself.
+        """
+        request = post(b'{"model": "alias", "n": 1}')
+        body = await self.waitsForOther(request, aliases=("alias",))
+        self.assertEqual(body, '{"model": "a/new", "n": 1}')
+
+    async def test_renamedLarge(self) -> None:
+        """
+        That is so for a large body, too.
+        """
+        more = "m" * (LEAST + 1)
+        request = post(b'{"model": "b", "prompt": "%b"}' % more.encode())
+        body = await self.waitsForOther(request)
+        self.assertTrue(body == f'{{"model": "a/new", "prompt": "{more}"}}')
+
+    async def test_renamedTranslated(self) -> None:
+        """
+        And for a request that is translated.
+        """
+        request = post(b'{"model": "b", "prompt": "x"}', b"/api/generate")
+        body = await self.waitsForOther(request)
+        self.assertEqual(json.loads(body)["model"], "a/new")
 
     async def test_drain(self) -> None:
         """

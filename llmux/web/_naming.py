@@ -5,7 +5,8 @@ The first step of an exchange: whose request it is, and what for.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -19,6 +20,8 @@ from llmux.web._plan import Asked, Plan, makePlan
 from llmux.web._scanner import LEAST
 
 __all__ = ()
+
+T = TypeVar("T")
 
 
 class Naming:
@@ -50,7 +53,7 @@ class Naming:
         try:
             principal = self._context.access.admit(self._asked, self._client)
             if self._asked.length > LEAST and self._mayTakeLong:
-                self._look(principal)
+                self._look(principal.config, self._enter, principal)
             else:
                 self._enter(principal, self._makePlan(principal.config))
         except LLMuxError as error:
@@ -61,15 +64,20 @@ class Naming:
     def _makePlan(self, config: Config) -> Plan:
         return makePlan(config, self._asked)
 
-    def _look(self, principal: Principal) -> None:
-        planning = self._context.scanner.plan(principal.config, self._asked)
+    def _look(self, config: Config, then: Callable[[T, Plan], None], what: T) -> None:
+        """
+        Have somebody else make the plan.
+
+        @param then: is called with C{what} and the plan.
+        """
+        planning = self._context.scanner.plan(config, self._asked)
         self._planning = planning
-        planning.addCallback(self._planned, principal)
+        planning.addCallback(self._planned, then, what)
         planning.addErrback(self._notPlanned)
 
-    def _planned(self, plan: Plan, principal: Principal) -> None:
+    def _planned(self, plan: Plan, then: Callable[[T, Plan], None], what: T) -> None:
         self._planning = None
-        self._enter(principal, plan)
+        then(what, plan)
 
     def _notPlanned(self, why: Failure) -> None:
         self._planning = None

@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from functools import lru_cache
 from typing import IO, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from llmux.config import Config, ModelConfig
 from llmux.errors import UnknownModel
@@ -145,6 +145,23 @@ def planning(config: Config, asked: Asked) -> Generator[Look, Any, Plan]:
     if length and asked.target.startswith(b"/v1/"):
         raise ModelRequired()
     raise NotFound()
+
+
+def renamed(before: Config, plan: Plan, now: Config) -> Config | None:
+    """
+    By which configuration to make the plan of a request once more, whose model
+    is known to its server by another name now than when it was made.
+
+    @param before: that by which it was made.
+    @return: the same, but for that name; L{None} if there is no need.
+    """
+    name = plan.model.name
+    model = now.models.get(name)
+    if model is None or model.backend_model == plan.model.backend_model:
+        return None
+    # All else of it is as it was, or the request might be for nobody.
+    again = evolve(plan.model, backend_model=model.backend_model)
+    return evolve(before, models={**before.models, name: again})
 
 
 def plainPlan(config: Config, asked: Asked, body: bytes) -> Plan | None:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
+from llmux.config import Config
 from llmux.errors import LLMuxError
 from llmux.switching.inflight import Token
 from llmux.web._access import Principal
@@ -27,10 +28,11 @@ from llmux.web._headers import Pair, forBackend, forClient, isPlainEventStream
 from llmux.web._heartbeat import Heartbeat, unencoded
 from llmux.web._late import LateAnswer
 from llmux.web._naming import Naming
-from llmux.web._plan import Asked, Plan
+from llmux.web._plan import Asked, Plan, makePlan, renamed
 from llmux.web._priority import priorityOf
 from llmux.web._relay import Collecting, IClient, Relay
 from llmux.web._responses import headersOf, lengthOf, sendAnswer
+from llmux.web._scanner import LEAST
 
 __all__ = ("Asked", "Context", "Exchange", "IClient", "sendAnswer")
 
@@ -96,9 +98,25 @@ class Exchange(Naming):
     def _admitted(self, token: Token) -> None:
         self._waiting = None
         try:
-            self._forward(token)
+            plan, who = self._plan, self._principal
+            other = plan and who and renamed(who.config, plan, self._context.config)
+            if other:
+                self._planAgain(other, token)
+            else:
+                self._forward(token)
         except LLMuxError as error:
             self._refuse(error)
+
+    def _planAgain(self, config: Config, token: Token) -> None:
+        self._token = token
+        if self._asked.length > LEAST and self._mayTakeLong:
+            self._look(config, self._plannedAgain, token)
+        else:
+            self._plannedAgain(token, makePlan(config, self._asked))
+
+    def _plannedAgain(self, token: Token, plan: Plan) -> None:
+        self._plan = plan
+        self._forward(token)
 
     def _notAdmitted(self, why: Failure) -> None:
         self._waiting = None
