@@ -25,10 +25,6 @@ from chaos.bench import Bench, megabytes, number, raiseLimit
 #: The longest that the reactor may be busy with one thing, in seconds.
 BUSY = 0.05
 
-#: The same for reading the configuration of a thousand models again, all of
-#: which have changed.
-RELOADING = 0.1
-
 #: The longest that a request to another model may take, in seconds.  The short
 #: form is for machines on which much else runs.
 OTHERS = 1.0
@@ -171,8 +167,7 @@ async def manyModels(count: int) -> bool:
         )
         for name, work in works.items():
             most = await busiest(bench, work)
-            bound = RELOADING if work is reload else BUSY
-            fine = most["busy"] <= bound and most["rss"] < 400 << 20
+            fine = most["busy"] <= BUSY and most["rss"] < 400 << 20
             print(
                 f"- {name:42} {megabytes(most['rss']):>9}  {told(most)}"
                 f"{'' if fine else '  TOO MUCH'}",

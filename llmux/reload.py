@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import asdict, fields, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from llmux.config import Config
-from llmux.errors import LLMuxError
+from llmux.errors import ConfigError, LLMuxError, ShuttingDown
 from llmux.interfaces import Changes
 
 __all__ = ["ISource", "Reloaded", "Reloader", "differences"]
@@ -44,7 +48,7 @@ class ISource(Protocol):
 
     def read(self) -> Config:
         """
-        Read it.
+        Read it.  May be called in any thread.
 
         @raise ConfigError: if anything is wrong with it.
         """
@@ -136,28 +140,82 @@ class Reloader(Service):
         self._loaded = self._seen = self._stamp()
         self._former: Any = None
         self._hasTerminal = False
+        self._stopping = False
+        # Fires when the file has been read, while it is.
+        self._reading: Deferred[None] | None = None
+        # Those who have asked since that began.
+        self._asked: list[Deferred[Reloaded]] = []
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> Deferred[Reloaded]:
         """
-        Read the file now, and have what is in it hold, if nothing is wrong
-        with it.
+        Read the file, and have what is in it hold, if nothing is wrong with
+        it.
 
-        @raise ConfigError: it is wrong; nothing has changed.
-        @raise ShuttingDown: llmux is stopping.
+        That is done in a thread, if the reactor has any, so that others are
+        served meanwhile.  Who asks while the file is being read has it read
+        once more, since what is in it may be newer.
+
+        @return: fires when it holds; it fails with L{ConfigError} if it is
+            wrong, and nothing has changed, and with L{ShuttingDown} if llmux
+            is stopping.
         """
+        if self._stopping:
+            return fail(ShuttingDown())
+        asked: Deferred[Reloaded] = Deferred()
+        if self._reading is None:
+            self._read([asked])
+        else:
+            self._asked.append(asked)
+        return asked
+
+    def _read(self, asked: list[Deferred[Reloaded]]) -> None:
+        self._reading = Deferred()
         self._loaded = self._stamp()
-        try:
-            config = self._source.read()
-            found = self._follow(config)
-        except LLMuxError as error:
+        read = maybeDeferred(self._inThread, self._config)
+        read.addCallback(self._apply).addErrback(self._failed)
+        read.addBoth(self._done, asked)
+
+    def _inThread(self, read: Callable[[], Config]) -> Any:
+        if not hasattr(self._reactor, "getThreadPool"):
+            return read()
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read)
+
+    def _config(self) -> Config:
+        # What is in a pipe has been read, and nothing more might ever come.
+        path = self._source.path
+        with suppress(OSError, ValueError):
+            if stat.S_ISFIFO(os.stat(path).st_mode):
+                raise ConfigError.one("a pipe cannot be read again", file=path)
+        return self._source.read()
+
+    def _failed(self, why: Failure) -> Failure:
+        if why.check(LLMuxError) and not why.check(ShuttingDown):
             self.log.error(
                 "The configuration is as it was, since what is in {path} cannot be "
                 "used: {problem}",
                 event="reload_failed",
                 path=self._source.path,
-                problem=str(error),
+                problem=str(why.value),
             )
-            raise
+        return why
+
+    def _done(self, result: Any, asked: list[Deferred[Reloaded]]) -> None:
+        for one in asked:
+            one.callback(result)
+        reading, self._reading = self._reading, None
+        asked, self._asked = self._asked, []
+        if self._stopping:
+            for one in asked:
+                one.errback(ShuttingDown())
+        elif asked:
+            self._read(asked)
+        if reading is not None:
+            reading.callback(None)
+
+    def _apply(self, config: Config) -> Reloaded:
+        if self._stopping:
+            raise ShuttingDown()
+        found = self._follow(config)
         self._watches = config.watch
         self._arm()
         self.log.info(
@@ -180,17 +238,25 @@ class Reloader(Service):
         Heed the signal, and look at the file.
         """
         super().startService()
+        self._stopping = False
         self._hasTerminal = os.isatty(0)
         self._former = signal.signal(signal.SIGHUP, self._signalled)
         self._arm()
 
     def stopService(self) -> Deferred[None] | None:
         """
-        Look no more.
+        Look no more, and have nothing new hold.
+
+        @return: fires when nothing is being read any more.
         """
         super().stopService()
+        self._stopping = True
         self._disarm()
-        return None
+        if self._reading is None:
+            return None
+        stopped: Deferred[None] = Deferred()
+        self._reading.chainDeferred(stopped)
+        return stopped
 
     def close(self) -> None:
         """
@@ -215,13 +281,12 @@ class Reloader(Service):
     def _tried(self) -> None:
         if not self.running:
             return
-        try:
-            self.reload()
-        except LLMuxError:
-            # That has been said.
-            pass
-        except Exception:
-            self.log.failure("while reading the configuration again")
+        told = self.reload()
+        # Of what is wrong with the file, that has been said.
+        told.addErrback(lambda why: why.trap(LLMuxError))
+        told.addErrback(
+            lambda why: self.log.failure("while reading the configuration again", why)
+        )
 
     def _arm(self) -> None:
         self._disarm()

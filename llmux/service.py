@@ -180,11 +180,11 @@ class Multiplexer(Service):
         self.config = config
         return differences(self._first, before, config, changes)
 
-    def reloadBy(self, reload: Callable[[], Reloaded]) -> None:
+    def reloadBy(self, reload: Callable[[], Deferred[Reloaded]]) -> None:
         """
         Have operators who ask for it have the configuration read again.
         """
-        self._control.reload = lambda: reload().document()
+        self._control.reload = lambda: reload().addCallback(Reloaded.document)
 
     def _follow(self, whole: Config, served: Config) -> None:
         """

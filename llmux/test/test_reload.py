@@ -7,12 +7,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
+from threading import Event
 from typing import Any, cast
 
 from attrs import evolve
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from llmux.config import Config, Limits, PolicyConfig
 from llmux.errors import ConfigError, ShuttingDown
@@ -103,9 +109,9 @@ class FileSource:
         return makeConfig(name, watch=bool(rest))
 
 
-class ReloaderTests(SynchronousTestCase):
+class ReloaderCase(SynchronousTestCase):
     """
-    Tests for L{Reloader}.
+    With a file.
     """
 
     def setUp(self) -> None:
@@ -146,13 +152,19 @@ class ReloaderTests(SynchronousTestCase):
         """
         return [one for one in self.events if one.get("event") == event]
 
+
+class ReloaderTests(ReloaderCase):
+    """
+    Tests for L{Reloader}.
+    """
+
     def test_reload(self) -> None:
         """
         The file is read, and what is in it holds.
         """
         reloader = self.reloader()
         self.write("b")
-        reloader.reload()
+        self.assertEqual(self.successResultOf(reloader.reload()), Reloaded())
         self.assertEqual(self.followed, ["b"])
         self.assertEqual(len(self.of("reloaded")), 1)
 
@@ -162,8 +174,7 @@ class ReloaderTests(SynchronousTestCase):
         """
         reloader = self.reloader()
         self.write("b is wrong")
-        with self.assertRaises(ConfigError):
-            reloader.reload()
+        self.failureResultOf(reloader.reload(), ConfigError)
         self.assertEqual(self.followed, [])
         self.assertIn("it is wrong", self.of("reload_failed")[0]["problem"])
 
@@ -264,6 +275,222 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(self.followed, ["b", "c", "d"])
         reloader.stopService()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_pipe(self) -> None:
+        """
+        A pipe, which was read at the start, is not waited at for ever.
+        """
+        reloader = self.reloader()
+        os.remove(self.path)
+        os.mkfifo(self.path)
+        # To read would be to wait.
+        self.patch(FileSource, "read", lambda source: makeConfig("b"))
+        why = self.failureResultOf(reloader.reload(), ConfigError)
+        self.assertIn("a pipe cannot be read again", str(why.value))
+        self.assertEqual(self.followed, [])
+
+    def test_surprise(self) -> None:
+        """
+        What goes wrong in llmux itself is logged, and the next signal heeded.
+        """
+        self.reloader()
+        os.remove(self.path)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            self.reactor.called.pop()()
+            self.assertEqual(len(self.flushLoggedErrors(FileNotFoundError)), 1)
+
+
+class Threads(ThreadedReactor):
+    """
+    A reactor with a thread that works when it is told to.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work: list[Callable[[], None]] = []
+
+    def callFromThread(self, call: Any, *arguments: Any) -> None:
+        """
+        See L{ThreadedReactor}.
+        """
+        self.called.append(partial(call, *arguments))
+
+    def getThreadPool(self) -> Threads:
+        """
+        The pool.
+        """
+        return self
+
+    def callInThreadWithCallback(
+        self, told: Callable[[bool, Any], None], work: Callable[[], Any]
+    ) -> None:
+        """
+        Work later.
+        """
+
+        def done() -> None:
+            try:
+                result = work()
+            except Exception:
+                told(False, Failure())
+            else:
+                told(True, result)
+
+        self.work.append(done)
+
+    def finish(self) -> None:
+        """
+        Have what was begun first done, and the reactor told.
+        """
+        self.work.pop(0)()
+        self.called.pop(0)()
+
+
+class ThreadTests(ReloaderCase):
+    """
+    Tests for L{Reloader} where there are threads.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reactor: Threads = Threads()
+
+    def test_elsewhere(self) -> None:
+        """
+        The file is read in a thread; what is in it holds when the reactor
+        comes to it.
+        """
+        told = self.reloader().reload()
+        self.assertEqual(self.source.reads, 0)
+        self.reactor.work.pop()()
+        self.assertEqual((self.source.reads, self.followed), (1, []))
+        self.assertNoResult(told)
+        self.reactor.called.pop()()
+        self.assertEqual(self.followed, ["a"])
+        self.assertEqual(self.successResultOf(told), Reloaded())
+
+    def test_again(self) -> None:
+        """
+        Those who ask while the file is read have it read once more, and are
+        told what came of that: nothing that was written before they asked is
+        missed, and nothing is read twice at a time.
+        """
+        reloader = self.reloader()
+        self.write("b is wrong")
+        first = reloader.reload()
+        self.reactor.work[0]()
+        self.write("c")
+        later = [reloader.reload() for _ in range(2)]
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.reactor.called.pop()()
+        self.assertEqual(len(self.reactor.work), 1)
+        del self.reactor.work[0]
+        self.reactor.called.pop()()
+        self.failureResultOf(first, ConfigError)
+        for one in later:
+            self.assertNoResult(one)
+        self.reactor.finish()
+        for one in later:
+            self.assertEqual(self.successResultOf(one), Reloaded())
+        self.assertEqual((self.source.reads, self.followed), (2, ["c"]))
+        self.assertEqual(self.reactor.work, [])
+        reloader.stopService()
+
+    def test_left(self) -> None:
+        """
+        Who asked and does not wait for the end changes nothing.
+        """
+        reloader = self.reloader()
+        left, other = reloader.reload(), reloader.reload()
+        left.cancel()
+        self.failureResultOf(left, CancelledError)
+        self.reactor.finish()
+        self.reactor.finish()
+        self.successResultOf(other)
+        self.assertEqual(self.followed, ["a", "a"])
+
+    def test_stopped(self) -> None:
+        """
+        A stop waits until nothing is read any more; nothing that was read
+        holds then, and whoever has asked is told why, as are those who ask
+        from then on.
+        """
+        reloader = self.reloader(watches=True)
+        asked = [reloader.reload(), reloader.reload()]
+        stopped = reloader.stopService()
+        assert stopped is not None
+        self.assertNoResult(stopped)
+        asked.append(reloader.reload())
+        self.reactor.finish()
+        self.successResultOf(stopped)
+        asked.append(reloader.reload())
+        for one in asked:
+            self.failureResultOf(one, ShuttingDown)
+        self.assertEqual((self.source.reads, self.followed), (1, []))
+        self.assertEqual(self.reactor.work, [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.of("reload_failed"), [])
+
+    def test_watched(self) -> None:
+        """
+        A file that changes while it is read is read once more.
+        """
+        self.reloader(watches=True)
+        self.write("b watched")
+        self.reactor.pump([INTERVAL] * 2)
+        self.reactor.work[0]()
+        self.write("c watched")
+        self.reactor.pump([INTERVAL] * 2)
+        del self.reactor.work[0]
+        self.reactor.called.pop()()
+        self.reactor.finish()
+        self.assertEqual(self.followed, ["b", "c"])
+        self.reactor.pump([INTERVAL] * 3)
+        self.assertEqual(self.reactor.work, [])
+
+
+class RealThreadTests(TestCase):
+    """
+    Tests for L{Reloader} with the threads of a real reactor.
+    """
+
+    async def test_stopped(self) -> None:
+        """
+        While the file is being read, others are served; no thread works on
+        when the service has stopped.
+        """
+        from twisted.internet import reactor
+
+        mayEnd, reading = Event(), Event()
+        test = self
+
+        class Slow(FileSource):
+            def read(self) -> Config:
+                """
+                See L{FileSource.read}.
+                """
+                reading.set()
+                test.assertTrue(mayEnd.wait(60))
+                return makeConfig("a")
+
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        followed: list[Config] = []
+        follow: Any = followed.append
+        reloader = Reloader(Slow(self.mktemp()), follow, reactor)
+        reloader.startService()
+        told = reloader.reload()
+        while not reading.is_set():
+            await deferLater(cast("Any", reactor), 0)
+        stopped = reloader.stopService()
+        assert stopped is not None
+        self.assertNoResult(stopped)
+        mayEnd.set()
+        await stopped
+        with self.assertRaises(ShuttingDown):
+            await told
+        self.assertEqual(followed, [])
+        reloader.close()
 
 
 class MultiplexerTests(ServiceTestCase):

@@ -91,8 +91,8 @@ class Control:
 
     @ivar config: the configuration, with models that are leaving.
     @ivar served: the same without them.
-    @ivar reload: reads the configuration again, and says what has changed, if
-        there is a file to be read.
+    @ivar reload: has the configuration read again, and says what has changed,
+        if there is a file to be read.
     @ivar feed: an observer; what it is told, those who follow are told.
     """
 
@@ -108,7 +108,7 @@ class Control:
         clock: IReactorTime,
     ) -> None:
         self.config = self.served = config
-        self.reload: Callable[[], Mapping[str, object]] | None = None
+        self.reload: Callable[[], Deferred[Mapping[str, object]]] | None = None
         self._switcher = switcher
         self._status = status
         self._timeline = timeline
@@ -218,7 +218,7 @@ class Control:
         if act == "reload":
             if self.reload is None:
                 raise NoSource()
-            return succeed(_inJSON(self.reload()))
+            return self.reload().addCallback(_inJSON)
         if act == "wake":
             done = self._switcher.wake(model)
         elif act == "sleep":
