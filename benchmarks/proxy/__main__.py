@@ -24,6 +24,7 @@ from benchmarks.proxy import (
     _nginx,
     _others,
     _start,
+    _swap,
 )
 from benchmarks.proxy._children import Children, Trouble, freePort, listens
 from benchmarks.proxy._cpu import cpuSeconds, residentBytes
@@ -53,6 +54,12 @@ one at --source-port. Example: --backend-port 18100 --source-port 18101
 GUARD = {"cpu_us_per_request": 9.0, "cpu_us_per_chunk_100": 5.0}
 
 GROUPS = ("small", "first", "streams", "wake", "large", "start", "many")
+
+#: What is measured if it is asked for, in the order of the table.
+OTHERS = (_llmux.USUAL, _go.NAME, _swap.NAME)
+
+#: Those that want a model in the body: there is none in large ones.
+MODEL_IN_BODY = (_go.NAME, _swap.NAME)
 
 #: How many streams are many, if as many files may be open as that takes in
 #: each proxy: two for each, of which nginx keeps a sixteenth free.
@@ -115,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     add("--also", type=other, action="append", default=[], metavar="NAME=URL,PID")
     add("--usual-way", action="store_true", help="measure llmux without its lane, too")
     add("--go", action="store_true", help="measure a bare proxy in Go, too")
+    add("--llama-swap", metavar="PROGRAM", help="measure this one, too")
     add("--without-llmux", action="store_true")
     add("--backend-port", type=int, metavar="PORT", help="default: any")
     add("--source-port", type=int, metavar="PORT", help="default: any")
@@ -135,6 +143,7 @@ def workshop(keep: bool) -> Iterator[Children]:
     def interrupted(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, interrupted)
     try:
         yield children
@@ -147,6 +156,8 @@ def workshop(keep: bool) -> Iterator[Children]:
             print(f"kept: {folder}", file=sys.stderr)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def startAll(options: argparse.Namespace, children: Children) -> list[Proxy]:
@@ -189,6 +200,10 @@ def startAll(options: argparse.Namespace, children: Children) -> list[Proxy]:
             port = freePort()
             pid = _go.start(children, port, small, stream)
             started.append((_go.NAME, port, pid))
+    if options.llama_swap:
+        port = freePort()
+        pid = _swap.start(children, options.llama_swap, port, small, stream)
+        started.append((_swap.NAME, port, pid))
     for _, _, pid in started:
         whenQuiet(partial(cpuSeconds, [pid]))
     found = [
@@ -255,8 +270,7 @@ def run(options: argparse.Namespace, children: Children) -> Results:
         order = proxies[turn:] + proxies[:turn]
         for title, step in steps(options, plan):
             for proxy in order:
-                if proxy.name == "go" and title == "large bodies":
-                    # It wants a model in the body, and there is none in these.
+                if proxy.name in MODEL_IN_BODY and title == "large bodies":
                     continue
                 say(f"round {number + 1}: {title}: {proxy.name}")
                 for measure, value in step(proxy):
@@ -296,7 +310,7 @@ def tooSlow(results: Results) -> list[str]:
 def missedBounds(results: Results) -> list[str]:
     """
     All that llmux must be and is not: as anybody runs it, the usual way, and
-    beside Go.
+    beside the others that were measured.
     """
     missed = results.missed("llmux")
     for bound, value in _others.judged(results):
@@ -328,7 +342,7 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     measured = {name for by in results.values.values() for name in by}
     names = [BASE, *([] if options.without_llmux else ["llmux"])]
-    names += [name for name in (_llmux.USUAL, _go.NAME) if name in measured]
+    names += [name for name in OTHERS if name in measured]
     names += [name for name, _, _ in options.also]
     print(results.table(names))
     if options.json:

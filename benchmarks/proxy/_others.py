@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from benchmarks.proxy import _go, _llmux
+from benchmarks.proxy import _go, _llmux, _swap
 from benchmarks.proxy._report import BASE, Results
 
 
@@ -45,6 +45,17 @@ BOUNDS = (
     Bound("cpu_us_per_chunk_400", _llmux.USUAL, BASE, 3.0),
     Bound("requests_per_second", "llmux", _go.NAME, None, least=True),
     Bound("resident_mb_1500", "llmux", _go.NAME, None),
+    Bound("requests_per_second", "llmux", _swap.NAME, 2.0, least=True),
+    *(
+        Bound(key, "llmux", _swap.NAME, None)
+        for key in (
+            "cpu_us_per_request",
+            "cpu_us_per_chunk_100",
+            "cpu_us_per_chunk_400",
+            "cpu_us_per_chunk_1500",
+            "resident_mb_1500",
+        )
+    ),
 )
 
 
