@@ -123,13 +123,19 @@ class EventLog:
                 **fields,
             )
             return
-        write = self.log.info if asked else self.log.error
+        fields["error"] = event.error
+        if asked:
+            self.log.info(
+                "The {hook} hook of {model} does not find it awake: {error}",
+                event="hook_failed",
+                **fields,
+            )
+            return
         name = "sleep_hook_failed" if event.hook is Hook.SLEEP else "hook_failed"
-        write(
+        self.log.error(
             "The {hook} hook of {model} failed after {duration:.3f} s, attempt "
             "{attempt}: {error}",
             event=name,
-            error=event.error,
             **fields,
         )
 

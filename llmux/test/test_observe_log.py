@@ -199,17 +199,18 @@ class EventLogTests(SynchronousTestCase):
         others from being woken, has a name of its own, and that a model is not
         alive is no error.
         """
-        for hook, name, level in [
-            (Hook.WAKE, "hook_failed", "error"),
-            (Hook.SLEEP, "sleep_hook_failed", "error"),
-            (Hook.ALIVE, "hook_failed", "info"),
+        failed = "hook of a failed after 0.500 s, attempt 1: exit status 1"
+        asleep = "hook of a does not find it awake: exit status 1"
+        for hook, name, level, text in [
+            (Hook.WAKE, "hook_failed", "error", failed),
+            (Hook.SLEEP, "sleep_hook_failed", "error", failed),
+            (Hook.ALIVE, "hook_failed", "info", asleep),
         ]:
             self.assertLogged(
                 HookFinished("a", hook, Reason.REQUEST, 1, 0.5, "exit status 1"),
                 name,
                 level,
-                f"The {hook.value} hook of a failed after 0.500 s, attempt 1: "
-                "exit status 1",
+                f"The {hook.value} {text}",
                 error="exit status 1",
                 hook=hook.value,
             )
