@@ -200,6 +200,16 @@ class ShuttingDown(LLMuxError):
 
 
 @frozen
+class Overloaded(LLMuxError):
+    """
+    There were no file descriptors left for a request.
+    """
+
+    def __str__(self) -> str:
+        return "there are no file descriptors left"
+
+
+@frozen
 class HookFailed(LLMuxError):
     """
     A hook did not do its duty.  What it printed is not part of this error,

@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 
 from llmux.config import Config
 from llmux.errors import CannotStart, ConfigError
-from llmux.pace import boundAccepts
 from llmux.web._access import isLoopback
 from llmux.web.site import ProxySite
 
@@ -81,7 +80,7 @@ class Listening(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self._ports.append(port)
-        boundAccepts(port)
+        self._site.descriptors.guard(port)
         address = port.getHost()
         self.log.info(
             "Listening on {address}", event="listening", address=_readable(address)
@@ -110,6 +109,7 @@ class Listening(Service):
 
     async def _stopListening(self) -> None:
         for port in self._ports:
+            self._site.descriptors.forget(port)
             result = port.stopListening()
             if result is not None:
                 await result

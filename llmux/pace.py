@@ -113,21 +113,26 @@ def _turns(
     return turn
 
 
-def boundAccepts(port: Any, most: int = ACCEPTS) -> None:
+def boundAccepts(
+    port: Any, room: Callable[[], int] | None = None, most: int = ACCEPTS
+) -> None:
     """
     Have a port accept no more than so many connections in one turn.  Twisted's
     begin with a hundred, and take twenty more each time that these were not
     all.
 
     @param port: a listening port; any but Twisted's own stay as they are.
+    @param room: says in each turn how many there is room for.
     """
     if not hasattr(port, "numberAccepts"):
         return
     read = port.doRead
 
     def doRead() -> None:
-        port.numberAccepts = min(port.numberAccepts, most)
-        read()
+        few = most if room is None else min(most, room())
+        if few > 0:
+            port.numberAccepts = min(port.numberAccepts, few)
+            read()
 
     port.doRead = doRead
 

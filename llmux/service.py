@@ -19,6 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from llmux.config import Config
+from llmux.descriptors import Descriptors
 from llmux.errors import CannotStart, ConfigError
 from llmux.files import raiseFileLimit
 from llmux.hooks import HookOutput, ShellHooks
@@ -27,7 +28,7 @@ from llmux.listening import Listening, endpointOf
 from llmux.observe._rendering import Rendering
 from llmux.observe.access import accessLogs
 from llmux.observe.account import Accounts, IAccountant
-from llmux.observe.log import EventLog
+from llmux.observe.log import EventLog, Louder
 from llmux.observe.metrics import Metrics
 from llmux.observe.status import Status
 from llmux.observe.timeline import Timeline
@@ -48,18 +49,6 @@ from llmux.web.site import ProxySite
 UNAVAILABLE = 69
 
 
-class Louder(Logger):
-    """
-    A logger whose details are news.
-    """
-
-    def debug(self, format: str | None = None, **values: object) -> None:
-        """
-        See L{Logger.debug}.
-        """
-        self.info(format, **values)
-
-
 class Multiplexer(Service):
     """
     llmux without a port: for programs that have one.
@@ -71,6 +60,8 @@ class Multiplexer(Service):
     @ivar switcher: queues, tokens and switches.
     @ivar resource: an C{IResource} with everything that llmux serves.
     @ivar metrics: what C{/metrics} shows.
+    @ivar descriptors: sees to it that file descriptors are left, for a
+        L{ProxySite} and for ports that are given to it.
     """
 
     log = Logger()
@@ -127,7 +118,8 @@ class Multiplexer(Service):
         self._rendering = Rendering(self.metrics, reactor)
         traces = tracesFor(config.traces, reactor, tracerProvider)
         self._accountants = [*accessLogs(config, reactor), *traces]
-        self._backends = Backends(config, reactor)
+        self.descriptors = Descriptors(reactor)
+        self._backends = Backends(config, reactor, descriptors=self.descriptors)
         self._status = status = Status(config, self.switcher.snapshot, reactor)
         timeline = Timeline(self.switcher.snapshot, reactor)
         self._control = Control(
@@ -252,6 +244,7 @@ class Multiplexer(Service):
             self._lane.close()
         self._control.close()
         self._backends.close()
+        self.descriptors.close()
         if self._shell is not None:
             self._shell.closePipes()
         told = [maybeDeferred(accountant.stop) for accountant in self._accountants]
@@ -312,7 +305,11 @@ class Program(MultiService):
         )
         resource = self.multiplexer.resource
         self._site = site = ProxySite(
-            resource, reactor, config.limits, resource.context.access.isKnown
+            resource,
+            reactor,
+            config.limits,
+            resource.context.access.isKnown,
+            self.multiplexer.descriptors,
         )
         if config.lane == "on":
             site.protocol = self.multiplexer.lane().protocol  # type: ignore[assignment]

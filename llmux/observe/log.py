@@ -34,7 +34,19 @@ from llmux.interfaces import (
     isDeath,
 )
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "Louder"]
+
+
+class Louder(Logger):
+    """
+    A logger whose details are news.
+    """
+
+    def debug(self, format: str | None = None, **values: object) -> None:
+        """
+        See L{Logger.debug}.
+        """
+        self.info(format, **values)
 
 
 @implementer(IObserver)

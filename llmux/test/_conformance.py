@@ -23,6 +23,7 @@ from llmux.test._conformance_access import Access
 from llmux.test._conformance_waiting import Waiting
 from llmux.test._wire import MOMENT, Backend, Peer, WireCase, pause, post
 from llmux.test._wire_accounts import Accounting
+from llmux.test._wire_descriptors import Crowded
 from llmux.test._wire_faults import Faults
 from llmux.test._wire_ollama import OllamaAPI
 from llmux.test._wire_shaping import Shaping
@@ -1354,6 +1355,7 @@ class Conformance(
     Access,
     Accounting,
     Faults,
+    Crowded,
     Tunnelling,
     OllamaAPI,
     Waiting,

@@ -151,6 +151,12 @@ class Running:
                 f"still running after {patience:g} s; it printed:\n{self.output()}"
             ) from None
 
+    def openFiles(self) -> int:
+        """
+        How many descriptors it has open.
+        """
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def isRunning(self) -> bool:
         """
         Whether it has not ended.

@@ -427,6 +427,7 @@ class WireCase(TestCase):
         )
         backends = Backends(config, REACTOR)
         self.addCleanup(backends.close)
+        self.addCleanup(backends.descriptors.close)
         self.switcher.addObserver(backends)
         self.successResultOf(self.switcher.start())
         self.metrics = Metrics()

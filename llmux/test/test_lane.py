@@ -23,7 +23,11 @@ class LaneTests(_conformance.Conformance):
         """
         resource = ProxyResource(context)
         site = ProxySite(
-            resource, REACTOR, context.config.limits, context.access.isKnown
+            resource,
+            REACTOR,
+            context.config.limits,
+            context.access.isKnown,
+            context.backends.descriptors,
         )
         lane = Lane(context, resource.serves)
         self.addCleanup(lane.close)

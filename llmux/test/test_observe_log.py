@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 
+from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import (
     ILogObserver,
     LogEvent,
@@ -41,6 +42,7 @@ from llmux.interfaces import (
     Waiting,
 )
 from llmux.observe import EventLog
+from llmux.observe.log import Louder
 
 
 @implementer(ILogObserver)
@@ -296,3 +298,19 @@ class EventLogTests(SynchronousTestCase):
         line = json.loads(file.getvalue())
         self.assertEqual(line["event"], "switch_started")
         self.assertEqual(line["victims"], ["a"])
+
+
+class LouderTests(SynchronousTestCase):
+    """
+    Tests for L{Louder}.
+    """
+
+    def test_debug(self) -> None:
+        """
+        Details are news.
+        """
+        seen = EventLoggingObserver()
+        logger: Logger = Louder(observer=seen)
+        logger.debug("so much for {it}", it="that")
+        (event,) = seen
+        self.assertEqual(event["log_level"].name, "info")

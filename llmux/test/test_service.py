@@ -17,7 +17,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import EventLoggingObserver, MemoryReactorClock
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 from zope.interface.verify import verifyObject
@@ -29,7 +29,7 @@ from llmux.interfaces import StateChanged
 from llmux.listening import BACKLOG, CannotListen, endpointOf, isLocal
 from llmux.pace import Collections
 from llmux.policies.fifo import FirstComeFirstServed
-from llmux.service import Louder, Multiplexer, Program, TwistProgram
+from llmux.service import Multiplexer, Program, TwistProgram
 from llmux.testing import FakeHooks, Recorder, makeConfig
 from llmux.web._channel import ProxyChannel
 from llmux.web.lane import LaneChannel
@@ -418,19 +418,3 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(
             endpointOf(makeConfig(host="::1", port=1)), "tcp6:1:interface=\\:\\:1"
         )
-
-
-class LouderTests(SynchronousTestCase):
-    """
-    Tests for L{Louder}.
-    """
-
-    def test_debug(self) -> None:
-        """
-        Details are news.
-        """
-        seen = EventLoggingObserver()
-        logger: Logger = Louder(observer=seen)
-        logger.debug("so much for {it}", it="that")
-        (event,) = seen
-        self.assertEqual(event["log_level"].name, "info")

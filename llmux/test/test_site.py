@@ -333,8 +333,10 @@ class SiteTests(SiteCase):
             b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
             b"Content-Length: %d\r\n\r\n" % (2 * IN_MEMORY)
         )
-        self.assertRefused(500, b"internal_error")
+        self.assertRefused(503, b"overloaded")
+        self.assertIn(b"\r\nRetry-After: 1\r\n", self.transport.value())
         self.lose()
+        self.clock.advance(60)
 
     def test_tree(self) -> None:
         """

@@ -10,11 +10,13 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from llmux.descriptors import Descriptors
 from llmux.web._guard import Guard, GuardedEndpoint
 from llmux.web._heads import LONGEST_HEAD
 
@@ -62,7 +64,8 @@ class GuardTests(SynchronousTestCase):
         Connect a protocol through a guard.
         """
         endpoint = Straight()
-        guarded = GuardedEndpoint(endpoint)
+        self.descriptors = Descriptors(Clock())
+        guarded = GuardedEndpoint(endpoint, self.descriptors)
         self.assertTrue(verifyObject(IStreamClientEndpoint, guarded))
         factory = Factory.forProtocol(Inner)
         inner: Any = self.successResultOf(guarded.connect(factory))

@@ -11,7 +11,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.web._write import isWaiting, write
+from llmux.web._write import hasUnread, isWaiting, write
 
 
 class Descriptor(Connection):
@@ -57,7 +57,7 @@ class Descriptor(Connection):
 
 class WriteTests(SynchronousTestCase):
     """
-    Tests for L{write} and L{isWaiting}.
+    Tests for L{write}, L{isWaiting} and L{hasUnread}.
     """
 
     def test_atOnce(self) -> None:
@@ -129,3 +129,26 @@ class WriteTests(SynchronousTestCase):
         self.patch(descriptor, "socket", ours)
         write(descriptor, b"x" * 1_000_000)
         self.assertTrue(isWaiting(descriptor))
+
+    def test_hasUnread(self) -> None:
+        """
+        It is known whether something waits to be read from a connection, also
+        where there is TLS upon it.
+        """
+        ours, theirs = socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        connection = Connection(ours, None, MemoryReactor())  # type: ignore[arg-type]
+
+        class Upper:
+            transport = connection
+
+        for transport in (connection, Upper()):
+            self.assertFalse(hasUnread(transport))
+        connection.connected = True
+        for transport in (connection, Upper()):
+            self.assertFalse(hasUnread(transport))
+        theirs.send(b"x")
+        for transport in (connection, Upper()):
+            self.assertTrue(hasUnread(transport))
+        self.assertFalse(hasUnread(StringTransport()))

@@ -25,4 +25,5 @@ class SiteTests(_conformance.Conformance):
             REACTOR,
             context.config.limits,
             context.access.isKnown,
+            context.backends.descriptors,
         )

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from attrs import define, field
+from attrs import Factory, define, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from llmux.config import Config
+from llmux.descriptors import PATIENCE, Descriptors, PatientEndpoint
 from llmux.errors import LLMuxError
 from llmux.interfaces import Event, IObserver, State, StateChanged
 from llmux.web._address import Address, endpointFor, parseAddress
@@ -53,15 +54,23 @@ class Backends:
 
     An observer of the switcher: no connection to a model's server outlives
     the time in which the model is awake.
+
+    @ivar descriptors: knows the connections to servers.
     """
 
     config: Config
     _reactor: Any
     _endpointFor: EndpointFor = endpointFor
+    descriptors: Descriptors = field(
+        default=Factory(lambda self: Descriptors(self._reactor), takes_self=True)
+    )
     _known: dict[str, Any] = field(factory=dict, init=False)
     _guests: dict[str, set[Callable[[], None]]] = field(factory=dict, init=False)
 
     interests: ClassVar = frozenset({StateChanged})
+
+    def __attrs_post_init__(self) -> None:
+        self.descriptors.closers.append(self.closeKept)
 
     def at(self, model: str, address: str) -> Any:
         """
@@ -80,9 +89,13 @@ class Backends:
             parsed = parseAddress(address)
         except ValueError:
             raise BackendError(model, "is at no known address") from None
-        timeout = self.config.models[model].timeouts.connect
-        endpoint = self._endpointFor(self._reactor, parsed, timeout)
-        made = self._known[model] = self._make(model, parsed, endpoint)
+        timeouts = self.config.models[model].timeouts
+        endpoint = self._endpointFor(self._reactor, parsed, timeouts.connect)
+        # That there are no descriptors is nothing that the server does.
+        first = timeouts.first_byte
+        patience = PATIENCE if first is None else min(PATIENCE, first / 2)
+        patient = PatientEndpoint(endpoint, self.descriptors, self._reactor, patience)
+        made = self._known[model] = self._make(model, parsed, patient)
         return made
 
     def _make(
@@ -92,7 +105,8 @@ class Backends:
         # and most programs never do with anything but the lane.
         from llmux.web._sending import Backend
 
-        return Backend(model, address, GuardedEndpoint(endpoint), self._reactor)
+        guarded = GuardedEndpoint(endpoint, self.descriptors)
+        return Backend(model, address, guarded, self._reactor, self.descriptors)
 
     def notify(self, event: Event) -> None:
         """
@@ -125,5 +139,11 @@ class Backends:
         for guests in self._guests.values():
             for leave in list(guests):
                 leave()
+        self.closeKept()
+
+    def closeKept(self) -> None:
+        """
+        Close all connections that wait for a request.
+        """
         for known in self._known.values():
             known.close()

@@ -11,20 +11,20 @@ why, and knows when the last byte of a response has been taken.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IPullProducer, ITCPTransport
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel, Request
-from zope.interface import implementer
 
 from llmux.web._answer import Answer
 from llmux.web._deadline import Deadline
 from llmux.web._headers import requestId
+from llmux.web._write import Drained, hasUnread
 
 __all__ = ()
 
@@ -92,6 +92,7 @@ class ProxyChannel(HTTPChannel):
         self._deadline = Deadline(self.site.reactor, self._expired)
         self._behind: list[bytes] = []
         self._idle()
+        self.site.descriptors.came(self)
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -99,7 +100,27 @@ class ProxyChannel(HTTPChannel):
         The connection is lost.
         """
         self._deadline.close()
+        self.site.descriptors.gone(self)
         super().connectionLost(reason)
+
+    def idleSince(self) -> float | None:
+        """
+        See L{llmux.descriptors.IClosable.idleSince}.
+        """
+        due = self._deadline.due
+        return None if self._phase is not Phase.IDLE or due is None else due - KEPT
+
+    def leave(self) -> bool:
+        """
+        See L{llmux.descriptors.IClosable.leave}.
+        """
+        if hasUnread(self.transport):
+            return False
+        # Whatever comes now is not read.
+        self._phase = Phase.REFUSED
+        self._deadline.set(LINGER)
+        self.loseConnection()
+        return True
 
     def refuse(self, answer: Answer) -> None:
         """
@@ -241,6 +262,15 @@ class ProxyChannel(HTTPChannel):
             self._deadline.clear()
             super().allContentReceived()
 
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """
+        Whether the connection is kept when this request is answered.
+        """
+        if self.site.descriptors.isShort:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return bool(super().checkPersistence(request, version))
+
     def _respondToBadRequestAndDisconnect(self) -> None:
         # There is no public way to say what Twisted answers to a bad request.
         # Without this the client gets a 400 without a body.
@@ -284,7 +314,7 @@ class ProxyChannel(HTTPChannel):
         if isinstance(transport, FileDescriptor) and not transport.disconnecting:
             self._deadline.set(self.site.limits.stall_secs)
             transport.unregisterProducer()
-            transport.registerProducer(_Drained(self._drained), False)
+            transport.registerProducer(Drained(self._drained), False)
             # Should there be nothing left to write, this is how to be told.
             transport.startWriting()
         else:
@@ -350,30 +380,3 @@ def _slow(part: str, seconds: float, key: str) -> Answer:
         f"The {part} of the request came too slowly: there are {seconds:g} seconds "
         f"for it (limits.{key}).",
     )
-
-
-@implementer(IPullProducer)
-class _Drained:
-    """
-    A producer of nothing, that is asked for more when a transport has taken
-    all it was given.
-    """
-
-    _isAsked = False
-
-    def __init__(self, drained: Callable[[], None]) -> None:
-        self._drained = drained
-
-    def resumeProducing(self) -> None:
-        """
-        See L{IPullProducer.resumeProducing}.  The first time it is called by
-        C{registerProducer}, whatever there is still to be taken.
-        """
-        if self._isAsked:
-            self._drained()
-        self._isAsked = True
-
-    def stopProducing(self) -> None:
-        """
-        See L{IPullProducer.stopProducing}: the channel is told as well.
-        """

@@ -28,6 +28,13 @@ class Deadline:
     _due: float | None = field(default=None, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
 
+    @property
+    def due(self) -> float | None:
+        """
+        When it is, if there is one.
+        """
+        return self._due
+
     def set(self, seconds: float | None) -> None:
         """
         Move the deadline.

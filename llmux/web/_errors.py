@@ -20,6 +20,7 @@ from llmux.errors import (
     LLMuxError,
     NeverFits,
     NoSource,
+    Overloaded,
     QueueFull,
     ShuttingDown,
     SleepFailed,
@@ -305,6 +306,13 @@ def answerTo(error: BaseException) -> Answer:
                 "`pin`.",
                 "model",
                 (_NO_RETRY,),
+            )
+        case Overloaded():
+            return Answer(
+                503,
+                "overloaded",
+                "As many connections are open here as may. Try again later.",
+                headers=(_retryAfter(1.0),),
             )
         case ShuttingDown():
             return Answer(

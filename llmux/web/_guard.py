@@ -26,6 +26,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from llmux.descriptors import Descriptors
 from llmux.web._headers import PROTECTED, Pair
 from llmux.web._heads import (
     LONGEST_HEAD,
@@ -69,6 +70,7 @@ class Guard(ProtocolWrapper):
     received = False
     wasReset = False
     problem = ""
+    factory: Any
     _head: bytes | None = None
     _skipped = 0
     _switched: Switched | None = None
@@ -86,10 +88,18 @@ class Guard(ProtocolWrapper):
         self._head = b""
         self._skipped = 0
 
+    def connectionMade(self) -> None:
+        """
+        Connected.
+        """
+        self.factory.descriptors.connected()
+        super().connectionMade()  # type: ignore[no-untyped-call]
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         The connection is lost.
         """
+        self.factory.descriptors.disconnected()
         self.wasReset = reason.check(ConnectionDone) is None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
@@ -196,6 +206,7 @@ def _withoutListed(head: bytes) -> bytes:
 class _GuardedFactory(WrappingFactory):
     protocol = Guard
     noisy = False
+    descriptors: Descriptors
 
 
 @implementer(IStreamClientEndpoint)
@@ -204,8 +215,14 @@ class GuardedEndpoint:
     Connects protocols through a L{Guard} each: it is their transport.
     """
 
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+    def __init__(
+        self, endpoint: IStreamClientEndpoint, descriptors: Descriptors
+    ) -> None:
+        """
+        @param descriptors: is told of each connection.
+        """
         self._endpoint = endpoint
+        self._descriptors = descriptors
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -215,6 +232,7 @@ class GuardedEndpoint:
         guards = makeGuards(factory)
         # Each connection is one of these, and none of them is news.
         guards.noisy = False
+        guards.descriptors = self._descriptors
         named: Any = factory
         named.noisy = False
         guarded: Deferred[Any] = self._endpoint.connect(guards)

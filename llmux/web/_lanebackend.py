@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from llmux.descriptors import Descriptors
 from llmux.web._address import Address
 from llmux.web._backend import KEPT, MANY, Backends
 from llmux.web._write import isWaiting
@@ -43,7 +44,7 @@ class LaneBackends(Backends):
     def _make(
         self, model: str, address: Address, endpoint: IStreamClientEndpoint
     ) -> Any:
-        return LaneBackend(model, address, endpoint, self._reactor)
+        return LaneBackend(model, address, endpoint, self._reactor, self.descriptors)
 
 
 @define(eq=False)
@@ -54,12 +55,14 @@ class LaneBackend:
 
     @ivar model: whose server it is.
     @ivar address: where it is.
+    @ivar descriptors: says whether connections are kept.
     """
 
     model: str
     address: Address
     _endpoint: IStreamClientEndpoint
     _clock: Any
+    descriptors: Descriptors
     _kept: deque[Connection] = field(factory=deque, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _wanted: deque[Deferred[Connection]] = field(factory=deque, init=False)
@@ -113,7 +116,7 @@ class LaneBackend:
             if not wanted.called:
                 wanted.callback(connection)
                 return
-        if len(self._kept) >= MANY:
+        if len(self._kept) >= MANY or self.descriptors.isShort:
             connection.transport.loseConnection()
             return
         connection.since = self._clock.seconds()
@@ -187,6 +190,7 @@ class Connection(Protocol):
         """
         Connected.
         """
+        self._backend.descriptors.connected()
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
 
@@ -206,6 +210,7 @@ class Connection(Protocol):
         The connection is lost.
         """
         self._backend.forget(self)
+        self._backend.descriptors.disconnected()
         call, self.call = self.call, None
         if call is not None:
             call.lost(reason)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from llmux.errors import Overloaded
 from llmux.web._backend import Unreachable
 from llmux.web._chunks import Chunks, chunked
 from llmux.web._errors import BackendError
@@ -48,7 +49,7 @@ class IAsker(Protocol):
         The rest of the body is not going to come.
         """
 
-    def failed(self, error: BackendError | Unreachable) -> None:
+    def failed(self, error: BackendError | Overloaded | Unreachable) -> None:
         """
         No response is going to come.
         """
@@ -121,7 +122,10 @@ class Call:
     def _notConnected(self, why: Failure) -> None:
         if self._connecting is not None:
             self._connecting = None
-            self._asker.failed(Unreachable())
+            error = why.value
+            self._asker.failed(
+                error if isinstance(error, Overloaded) else Unreachable()
+            )
 
     def _write(self, connection: Connection) -> None:
         self.connection = connection

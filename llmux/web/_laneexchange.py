@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 
 from llmux.config import Config
+from llmux.errors import Overloaded
 from llmux.observe.usage import KEPT
 from llmux.switching.inflight import Token
 from llmux.web._access import Access
@@ -144,7 +145,7 @@ class LaneExchange(Exchange):
 
     # What the call says.
 
-    def failed(self, error: BackendError | Unreachable) -> None:
+    def failed(self, error: BackendError | Overloaded | Unreachable) -> None:
         """
         See L{IAsker.failed}.
         """

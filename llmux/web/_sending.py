@@ -26,6 +26,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IClientRequest, IResponse
 from zope.interface import implementer
 
+from llmux.descriptors import Descriptors
+from llmux.errors import Overloaded
 from llmux.web._address import Address
 from llmux.web._backend import KEPT, MANY, Unreachable
 from llmux.web._body import StoredBody
@@ -43,12 +45,14 @@ class Backend:
 
     @ivar model: whose server it is.
     @ivar address: where it is.
+    @ivar descriptors: says whether connections are kept.
     """
 
     model: str
     address: Address
     _endpoint: IStreamClientEndpoint
     _reactor: Any
+    descriptors: Descriptors
     _pool: HTTPConnectionPool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -182,9 +186,9 @@ class Sending:
         Send it, for the first and only time.
 
         @return: fires with the response when its head is here; fails with
-            L{Unreachable} if no connection could be made, and with
-            L{BackendError} if there was one and it was no use.  Does not fire
-            after L{abort}.
+            L{Unreachable} if no connection could be made, with L{Overloaded}
+            if there was no descriptor for one, and with L{BackendError} if
+            there was one and it was no use.  Does not fire after L{abort}.
         """
         client = HTTPClient(self, _NO_COOKIES, _asIs)
         answered: Deferred[Any] = client.request(
@@ -252,6 +256,8 @@ class Sending:
             message = self._message = _Message(
                 self._method, self._target, self._headers, self._body, self._switched
             )
+            if self._backend.descriptors.isShort:
+                message.persistent = False
             answered: Deferred[IResponse] = connection.request(message)
             answered.addCallbacks(
                 lambda response: self._answered(result, response),
@@ -261,7 +267,9 @@ class Sending:
         def notConnected(failure: Failure) -> None:
             self._connecting = None
             if not self._aborted:
-                result.errback(Unreachable())
+                result.errback(
+                    failure if failure.check(Overloaded) else Failure(Unreachable())
+                )
 
         connecting.addCallbacks(connected, notConnected)
         connecting.addErrback(result.errback)

@@ -62,7 +62,9 @@ class Lane:
         self.context = context
         self.isOwn = isOwn
         self.below = below
-        self.backends = LaneBackends(context.config, context.clock)
+        self.backends = LaneBackends(
+            context.config, context.clock, descriptors=context.backends.descriptors
+        )
         context.switcher.addObserver(self.backends)
 
     def protocol(self) -> LaneChannel:
@@ -172,7 +174,8 @@ class LaneChannel(ProxyChannel):
         self._handlingRequest = True
         self._phase = Phase.ANSWERING
         self._deadline.clear()
-        self._client.begin(head.method == b"HEAD", head.closes)
+        closes = head.closes or self.site.descriptors.isShort
+        self._client.begin(head.method == b"HEAD", closes)
         body = data[size:end]
         asked = Asked(
             head.method,

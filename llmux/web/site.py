@@ -21,6 +21,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from llmux.config import Limits
+from llmux.descriptors import Descriptors, isShortage
+from llmux.errors import Overloaded
 from llmux.web._channel import ProxyChannel
 from llmux.web._denied import InvalidKey
 from llmux.web._errors import BodyTooLarge, answerTo
@@ -184,7 +186,11 @@ class ProxyRequest(Request):
             event="body_not_kept",
             problem=str(error),
         )
-        self.channel.refuse(answerTo(error))
+        if isShortage(error):
+            self.channel.site.descriptors.met()
+            self.channel.refuse(answerTo(Overloaded()))
+        else:
+            self.channel.refuse(answerTo(error))
 
     def _refuse(self) -> None:
         self.channel.refuse(answerTo(BodyTooLarge(self.channel.site.bodyLimit)))
@@ -224,6 +230,7 @@ class ProxySite(Site):
 
     @ivar limits: see L{Limits}.
     @ivar bodyLimit: the largest request body in bytes.
+    @ivar descriptors: knows the connections to clients.
     """
 
     #: That it listens is said once, by who has it listen.
@@ -239,6 +246,7 @@ class ProxySite(Site):
         reactor: IReactorTime,
         limits: Limits | None = None,
         isKnown: Callable[[Sequence[Pair]], bool] = _anyone,
+        descriptors: Descriptors | None = None,
         **settings: Any,
     ) -> None:
         """
@@ -246,6 +254,7 @@ class ProxySite(Site):
         @param limits: the limits, if other than the usual.
         @param isKnown: whether a request with such headers comes from
             somebody who may send a body that is not small.
+        @param descriptors: sees to it that there are file descriptors left.
         @param settings: see L{Site}.
         """
         # The channel has its own timeouts.
@@ -258,6 +267,8 @@ class ProxySite(Site):
         )
         self.limit(Limits() if limits is None else limits)
         self.isKnown = isKnown
+        # Where no port is held, and nothing is ever short, it does nothing.
+        self.descriptors = Descriptors(reactor) if descriptors is None else descriptors
 
     def limit(self, limits: Limits) -> None:
         """

@@ -1,0 +1,198 @@
+"""
+llmux with hardly any file descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+
+from attrs import define, field
+
+from llmux.test._processes import eventually, freePort, needsPrograms
+from llmux.test._service import ProcessTestCase, Service, chat
+
+#: How many descriptors llmux may have.
+LIMIT = 64
+
+#: How many clients there are.
+MANY = 60
+
+
+class Unanswered(Exception):
+    """
+    A connection was closed before there was an answer.
+    """
+
+
+@define(eq=False)
+class Client:
+    """
+    A client that keeps its connection.
+
+    @ivar idled: how often that was closed while nothing was asked.
+    """
+
+    port: int
+    idled: int = field(default=0, init=False)
+    _pair: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(
+        default=None, init=False
+    )
+
+    async def ask(self, body: Mapping[str, object]) -> tuple[int, bytes]:
+        """
+        @return: the status and the body.
+
+        @raise Unanswered: there is none.
+        """
+        while True:
+            isNew = self._pair is None
+            if self._pair is None:
+                self._pair = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                return await self._asked(*self._pair, json.dumps(body).encode())
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                self.close()
+                if isNew or (
+                    isinstance(error, asyncio.IncompleteReadError) and error.partial
+                ):
+                    raise Unanswered(repr(error)) from None
+                # It was closed before it was asked, or just then.
+                self.idled += 1
+
+    async def _asked(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes
+    ) -> tuple[int, bytes]:
+        writer.write(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        writer.write(body)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        got = b""
+        if b"transfer-encoding: chunked" in head:
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                got += await reader.readexactly(size)
+                await reader.readexactly(2)
+            await reader.readexactly(2)
+        else:
+            length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            got = await reader.readexactly(int(length))
+        if b"\r\nconnection: close" in head:
+            self.close()
+        return int(head.split()[1]), got
+
+    def close(self) -> None:
+        """
+        Close the connection.
+        """
+        if self._pair is not None:
+            self._pair[1].close()
+            self._pair = None
+
+
+class FewDescriptorsTests(ProcessTestCase):
+    """
+    Tests for llmux where a process may have few open files.
+    """
+
+    if (missing := needsPrograms("curl")) is not None:
+        skip = missing
+
+    def few(self, lane: str) -> Service:
+        """
+        Start llmux with two models, and few descriptors.
+        """
+        settings = self.settings(
+            *self.backends("llama", "mistral"),
+            lane=lane,
+            policy={"name": "fifo"},
+            loading_heartbeat_secs=0,
+        )
+        port = freePort()
+        running = self.processes.start(
+            *("sh", "-c", f'ulimit -n {LIMIT}; exec "$@"', "sh"),
+            *(sys.executable, "-m", "twisted", "--log-format=text", "llmux"),
+            *("--config", str(self.configuration(settings)), "--port", str(port)),
+        )
+        service = Service(port, running)
+        self.untilServing(service)
+        return service
+
+    async def crowd(self, service: Service) -> tuple[Counter[int], int]:
+        """
+        Many clients, each with a connection that it keeps, ask both models for
+        short answers and for streams, among more who ask nothing.
+
+        @return: what they got, and how often connections were closed that
+            nobody used.
+        """
+        got: Counter[int] = Counter()
+        silent = [
+            await asyncio.open_connection("127.0.0.1", service.port) for _ in range(20)
+        ]
+
+        async def one(number: int) -> int:
+            client = Client(service.port)
+            model = ("llama", "mistral")[number % 2]
+            for turn in range(2):
+                isStream = (number + turn) % 3 == 0
+                body = chat(model, stream=isStream, x_demo_tokens=8)
+                if isStream:
+                    body["x_demo_tokens_per_second"] = 40
+                status, answer = await client.ask(body)
+                if status == 200 and isStream and b"[DONE]" not in answer:
+                    raise Unanswered("the stream is not whole")
+                got[status] += 1
+                await asyncio.sleep(0.05 * (number % 5))
+            idled = client.idled
+            client.close()
+            return idled
+
+        idled = await asyncio.gather(*(one(number) for number in range(MANY)))
+        for _, writer in silent:
+            writer.close()
+        return got, sum(idled)
+
+    def assertServed(self, lane: str) -> None:
+        """
+        All are served in the end, hooks run meanwhile, and when all have left
+        everything is as it was.
+        """
+        service = self.few(lane)
+        descriptors = service.running.openFiles()
+        got, _ = asyncio.run(self.crowd(service))
+        said = service.running.output()
+        self.assertEqual(got, {200: 2 * MANY}, said)
+        self.assertIn("wake llama", service.hooksRun())
+        self.assertIn("wake mistral", service.hooksRun())
+        self.assertIn("hardly any", said)
+        self.assertNotIn("EMFILE", said)
+        self.assertNotIn("Too many open files", said)
+        self.assertNotIn("Traceback", said)
+        eventually(
+            lambda: "enough file descriptors again" in service.running.output(),
+            "it is over",
+        )
+        eventually(
+            lambda: service.running.openFiles() <= descriptors + 4,
+            "all connections are closed",
+        )
+        self.assertEqual(service.chat("llama").status, 200)
+        service.stop()
+
+    def test_lane(self) -> None:
+        """
+        Many more clients than there are descriptors are all served, one after
+        the other.
+        """
+        self.assertServed("on")
+
+    def test_usualWay(self) -> None:
+        """
+        The same holds for requests that go the usual way.
+        """
+        self.assertServed("off")
