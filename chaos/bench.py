@@ -200,6 +200,7 @@ async def ask(
     method: str = "POST",
     size: int = 0,
     isJSON: bool = False,
+    body: bytes = b"",
 ) -> bytes:
     """
     Ask for something, and read the answer to its end.
@@ -207,13 +208,15 @@ async def ask(
     @param size: of a body that is nothing but zeros.
     @param isJSON: whether it is one of JSON, with one long string, instead.
 
+    @param body: the body, if it is to be another.
+
     @return: the answer.
 
     @raise OSError: there is none, or it is no good one.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        body = BODY % model.encode()
+        body = body or BODY % model.encode()
         if method == "GET":
             body = b""
         if size and not isJSON:

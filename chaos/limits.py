@@ -195,6 +195,12 @@ async def run(short: bool, upload: int, printed: int) -> bool:
                 "needs": {"slots": 1},
                 "set": {"temperature": 0.5},
             },
+            "renamed": {
+                **hooks,
+                "wake": "true",
+                "needs": {"slots": 1},
+                "backend_model": "org/renamed",
+            },
             "other": {**hooks, "wake": "true", "needs": {"slots": 1}},
             "sleeper": {
                 **hooks,
@@ -204,7 +210,7 @@ async def run(short: bool, upload: int, printed: int) -> bool:
             },
             "flood": {**hooks, "alive": "false", "wake": line, "needs": {"slots": 1}},
         },
-        {"resources": {"slots": 5}},
+        {"resources": {"slots": 6}},
         apart=("other",),
     )
     few = 10 if short else 1
@@ -234,6 +240,11 @@ async def run(short: bool, upload: int, printed: int) -> bool:
             ("shaped", 4, big),
         ),
         Case(
+            "bodies of 2 MiB of nothing but empty lists",
+            60 << 20,
+            ("parts", 4, 2 << 20),
+        ),
+        Case(
             f"{10000 // few} connections without a request",
             150 << 20,
             ("idle", 10000 // few, 0),
@@ -242,7 +253,7 @@ async def run(short: bool, upload: int, printed: int) -> bool:
     ]
     try:
         await bench.start()
-        for model in ("plain", "other", "shaped"):
+        for model in ("plain", "other", "shaped", "renamed"):
             await bench.ask(model)
         good = [await measure(bench, case, patience) for case in cases]
     finally:

@@ -46,6 +46,20 @@ async def shaped(port: int, count: int, size: int) -> None:
     )
 
 
+async def parts(port: int, count: int, size: int) -> None:
+    """
+    Bodies of JSON, large and just so small that they are not counted, that are
+    nothing but empty lists, in all ways in which they are looked at.
+    """
+    for length in (size, 120 << 10):
+        for model, path in PARTS:
+            lists = b"[]," * (length // 3)
+            body = b'{"model":"%b","input":[%b1]}' % (model.encode(), lists)
+            await asyncio.gather(
+                *(ask(port, model, path=path, body=body) for _ in range(count))
+            )
+
+
 async def idle(port: int, count: int, size: int) -> None:
     """
     Connections on which nothing happens.
@@ -63,11 +77,15 @@ async def flood(port: int, count: int, size: int) -> None:
     await ask(port, "flood")
 
 
+#: Models, and where they are asked for.
+PARTS = [(model, "/v1/embeddings") for model in ("plain", "renamed", "shaped")]
+
 KINDS: dict[str, Callable[[int, int, int], Awaitable[None]]] = {
     "waiting": waiting,
     "streams": streams,
     "uploads": uploads,
     "shaped": shaped,
+    "parts": parts,
     "idle": idle,
     "flood": flood,
 }

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.web._errors import BadBody
 from llmux.web._json import (
+    LONGEST,
     MANY,
     Said,
     encoded,
@@ -130,6 +131,11 @@ class LimitTests(SynchronousTestCase):
         options = b'"options":{"seed":1,"num_predict":9}'
         self.assertEqual(self.limit(b'{"model":"m",%b}' % options), 9)
         self.assertEqual(self.limit(b'{%b,"max_tokens":5,"model":"m"}' % options), 5)
+        # Those that are so long that it would take time are not read again.
+        for more in (0, 1):
+            long = b'"' + b"x" * (LONGEST - len(b'{"num_predict":9,"x":""}') + more)
+            body = b'{"model":"m","options":{"num_predict":9,"x":%b"}}' % long
+            self.assertEqual(self.limit(body), None if more else 9)
 
     def test_noModel(self) -> None:
         """

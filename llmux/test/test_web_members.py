@@ -93,6 +93,10 @@ class MembersTests(SynchronousTestCase):
         self.patch(_members, "PARTS", 10)
         self.assertRaises(BadBody, found, b'{"x":[' + b"[]," * 10 + b"1]}", "a")
         self.assertRaises(BadBody, found, b"{" + b'"x":[1],' * 10 + b'"x":[]}', "a")
+        members = b",".join(b'"x":1' for _ in range(5))
+        self.assertEqual(found(b"{%b}" % members, "a"), [])
+        self.patch(_members, "MEMBERS", 4)
+        self.assertRaises(BadBody, found, b"{%b}" % members, "a")
         self.patch(_members, "MANY", 2)
         self.assertRaises(BadBody, found, b'{"a":1,"a":2,"a":3}', "a")
 

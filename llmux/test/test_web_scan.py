@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import Any
@@ -21,10 +20,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from llmux.config import Shape
 from llmux.test._memory import FakeClient, MemoryCase, makeAsked
 from llmux.testing import makeConfig
-from llmux.web import _naming
+from llmux.web import _naming, _scanner
 from llmux.web._errors import BadBody
 from llmux.web._pieces import chunks
 from llmux.web._plan import Asked, Plan
+from llmux.web._scan import BODY as BODY_DESCRIPTOR
 from llmux.web._scan import Look, Renaming, Shaping, answered, read, seen, written
 from llmux.web._scanner import PROGRAMS, Scanner
 from llmux.web.exchange import Exchange
@@ -96,7 +96,7 @@ class Programs(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.started: list[Any] = []
-        self.descriptors: list[Mapping[int, Any]] = []
+        self.bodies: list[bytes] = []
         self.heard = b""
         self.killed = 0
 
@@ -107,7 +107,10 @@ class Programs(Clock):
         if not self.hasRoom:
             raise OSError("no room")
         self.started.append(program)
-        self.descriptors.append(more["childFDs"])
+        body = os.fdopen(os.dup(more["childFDs"][BODY_DESCRIPTOR]), "rb")
+        with body:
+            body.seek(0)
+            self.bodies.append(body.read())
         program.makeConnection(self)
 
     def write(self, data: bytes) -> None:
@@ -220,11 +223,50 @@ class ScannerTests(SynchronousTestCase):
         self.reactor.hasRoom = False
         for _ in range(PROGRAMS + 1):
             self.assertEqual(self.successResultOf(self.plan()).model.name, "a")
-        asked = makeAsked(body=BODY)
-        self.reactor.hasRoom = True
-        plan = self.successResultOf(self.scanner.plan(self.config, asked))
-        self.assertEqual(plan.model.name, "a")
+
+    def test_inMemory(self) -> None:
+        """
+        A body that is in memory is put into a file for the program.
+        """
+        self.scanner.plan(self.config, makeAsked(body=BODY))
+        self.assertEqual(self.reactor.bodies, [BODY])
+
+    def test_cost(self) -> None:
+        """
+        It is what a body has in it, rather than its size, that has a program
+        look at it; and what is done here is done over several turns.
+        """
+        self.patch(Look, "most", 1 << 20)
+        config = makeConfig(models={"a": {"set": {"x": 1}}})
+        size = 900_000
+        text = b'{"model":"a","x":"%b"}' % (b"x" * size)
+        planning = self.scanner.plan(config, makeAsked(body=text))
+        self.assertEqual(self.successResultOf(planning).model.name, "a")
         self.assertEqual(self.reactor.started, [])
+        lists = b'{"model":"a","x":[%b1]}' % (b"[]," * (size // 3))
+        planning = self.scanner.plan(config, makeAsked(body=lists))
+        self.assertNoResult(planning)
+        self.assertEqual(len(self.reactor.started), 1)
+        self.assertIsInstance(read(self.reactor.heard), Shaping)
+
+    def test_turns(self) -> None:
+        """
+        Looks that take too long together are made in a turn each.
+        """
+        self.patch(Look, "most", 1 << 20)
+        self.patch(Look, "worst", _scanner.TURN * (1 << 20) / len(BODY))
+        self.patch(Renaming, "worst", Look.worst)
+        self.patch(Renaming, "most", Look.most)
+        config = makeConfig(models={"a": {"backend_model": "org/a"}})
+        planning = self.scanner.plan(config, onDisk(BODY))
+        self.assertNoResult(planning)
+        self.reactor.advance(0)
+        self.assertEqual(len(self.successResultOf(planning).pieces), 3)
+        self.assertEqual(self.reactor.started, [])
+        left = self.scanner.plan(config, onDisk(BODY))
+        left.cancel()
+        self.failureResultOf(left)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_short(self) -> None:
         """

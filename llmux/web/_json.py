@@ -29,6 +29,8 @@ __all__ = ()
 #: apart in a body in which one is to be exchanged.
 MANY = 4096
 
+#: The longest C{options} in which a limit is looked for, in bytes.
+LONGEST = 64 * 1024
 
 _NONE = msgspec.Raw()
 
@@ -238,7 +240,7 @@ def _limitIn(request: _Request) -> int | None:
 
 
 def _inOptions(options: msgspec.Raw) -> msgspec.Raw:
-    if options is not _NONE:
+    if options is not _NONE and len(memoryview(options)) <= LONGEST:
         with suppress(msgspec.ValidationError):  # whatever it is for
             return _options.decode(options).num_predict
     return _NONE

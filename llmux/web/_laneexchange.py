@@ -74,7 +74,7 @@ class LaneExchange(Exchange):
         self._backends = backends
         self._body = body
 
-    def _makePlan(self, config: Config) -> Plan:
+    def _makePlan(self, config: Config) -> Plan | None:
         plan = plainPlan(config, self._asked, self._body)
         return plan or super()._makePlan(config)
 

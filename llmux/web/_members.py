@@ -23,6 +23,9 @@ __all__ = ()
 #: for.  More would hold up everybody else for too long.
 PARTS = 1024 * 1024
 
+#: How many members it may have itself, each of which takes longer.
+MEMBERS = 10_000
+
 #: How often the members that are looked for may stand there.
 MANY = 4096
 
@@ -105,6 +108,8 @@ def membersIn(body: memoryview, start: int, names: Collection[str]) -> Members:
         value = _colon(body, keyEnd).end()  # type: ignore[union-attr]
         stop, inner = _valueEnd(body, value, PARTS - parts)
         parts += inner + 1
+        if count >= MEMBERS:
+            raise BadBody("the body has too many members to be looked through")
         at = _comma(body, stop).end()  # type: ignore[union-attr]
         if keyEnd - key <= longest:
             name = _nameOf(bytes(body[key + 1 : keyEnd - 1]), wanted)

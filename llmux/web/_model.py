@@ -100,8 +100,16 @@ def saidInBody(
         name = None if field is None else field[1].decode("utf-8", "replace") or None
         return Said(name)
     with viewed(body, length) as view:
-        if _isJSON(kind) or _isReallyJSON(view):
+        if _isJSON(kind):
             return _json.saidInJSON(view)
+        if _json.looksLikeObject(view):
+            # It is not said to be JSON, so that it may well not be.
+            try:
+                return _json.saidInJSON(view)
+            except BadBody as error:
+                # It is an object if all that is wrong with it is its model.
+                if error.param is not None:
+                    raise
         place = _placeInForm(view) if kind == _FORM else None
         return Said(
             None if place is None else _target.decodeField(bytes(view[slice(*place)]))

@@ -52,16 +52,22 @@ class Naming:
         self._client.attach(self._over)
         try:
             principal = self._context.access.admit(self._asked, self._client)
-            if self._asked.length > LEAST and self._mayTakeLong:
+            plan = self._makePlan(principal.config)
+            if plan is None:
                 self._look(principal.config, self._enter, principal)
             else:
-                self._enter(principal, self._makePlan(principal.config))
+                self._enter(principal, plan)
         except LLMuxError as error:
             self._refuse(error)
         except Exception as error:
             self._surprised(Failure(error))
 
-    def _makePlan(self, config: Config) -> Plan:
+    def _makePlan(self, config: Config) -> Plan | None:
+        """
+        @return: L{None} if that may take long.
+        """
+        if self._asked.length > LEAST:
+            return None
         return makePlan(config, self._asked)
 
     def _look(self, config: Config, then: Callable[[T, Plan], None], what: T) -> None:

@@ -15,7 +15,9 @@ from typing import IO, Any
 from attrs import frozen
 
 from llmux.config import Shape
+from llmux.web import _cost
 from llmux.web._errors import BadBody
+from llmux.web._json import looksLikeObject
 from llmux.web._model import Pieces, Said, Slice, saidInBody, shaped, withModel
 
 __all__ = ()
@@ -32,15 +34,34 @@ class Look:
     @ivar kind: its C{Content-Type}.
     @ivar encoding: its C{Content-Encoding}.
     @ivar length: its length in bytes.
-    @ivar most: how long it may be to be looked at in a turn of the reactor,
-        which is to take well below 50 ms.
+    @cvar worst: how many milliseconds each MiB of it can take, whatever is in
+        it.
+    @cvar most: how long it can be, in bytes, for what L{cost} tells to be
+        worth a thought.
     """
 
     kind: bytes | None
     encoding: bytes | None
     length: int
 
+    worst = 6.0
     most = 16 << 20
+
+    def cost(self, text: memoryview) -> float:
+        """
+        @param text: the body.
+
+        @return: how many milliseconds it takes, at most.
+        """
+        return self._asForm(text) + (_cost.skimming(text) if self._isJSON(text) else 0)
+
+    def _isJSON(self, text: memoryview) -> bool:
+        return b"json" in (self.kind or b"").lower() or looksLikeObject(text)
+
+    def _asForm(self, text: memoryview) -> float:
+        kind = (self.kind or b"").lower()
+        isForm = b"multipart/" in kind or b"form-" in kind
+        return 4e-6 * len(text) if isForm else 0.0
 
     def at(self, body: IO[bytes]) -> Any:
         """
@@ -65,7 +86,14 @@ class Renaming(Look):
 
     name: str
 
-    most = 8 << 20
+    worst = 60.0
+    most = 4 << 20
+
+    def cost(self, text: memoryview) -> float:
+        """
+        See L{Look.cost}.
+        """
+        return self._asForm(text) + (_cost.renaming(text) if self._isJSON(text) else 0)
 
     def at(self, body: IO[bytes]) -> Pieces:
         """
@@ -89,7 +117,14 @@ class Shaping(Look):
     shape: Shape
     name: str | None
 
+    worst = 250.0
     most = 4 << 20
+
+    def cost(self, text: memoryview) -> float:
+        """
+        See L{Look.cost}.
+        """
+        return _cost.shaping(text)
 
     def at(self, body: IO[bytes]) -> Pieces | None:
         """

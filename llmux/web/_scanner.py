@@ -1,31 +1,44 @@
 # -*- test-case-name: llmux.test.test_web_scan -*-
 """
-Plans for requests whose bodies are so large that nobody else would be served
-while they are looked at: a program of its own looks at those.
+Plans for requests with large bodies.  If nobody else would be served for too
+long while one is looked at, a program of its own does it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from math import inf
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.config import Config
 from llmux.web._errors import BadBody
+from llmux.web._pieces import viewed
 from llmux.web._plan import Asked, Plan, planning
-from llmux.web._scan import BODY, Look, Renaming, Shaping, seen, written
+from llmux.web._scan import BODY, Look, seen, written
 
 __all__ = ()
 
-#: Bodies up to this size are looked at at once, whatever for.
-LEAST = min(kind.most for kind in (Look, Renaming, Shaping))
+#: Bodies up to this size are looked at at once, whatever for, and are not
+#: counted.
+LEAST = 128 * 1024
+
+#: How many milliseconds looks may take in one turn of the reactor, so that
+#: with all else it takes well below 50.
+TURN = 25.0
+
+_MEBIBYTE = 1 << 20
 
 #: How many programs look at bodies at once: they take a processor each.
 PROGRAMS = 2
@@ -112,11 +125,17 @@ class Scanner:
 
     async def _plan(self, config: Config, asked: Asked) -> Plan:
         steps = planning(config, asked)
+        left = TURN
         try:
             look = next(steps)
             while True:
                 try:
-                    found = await self._found(look, asked.body)
+                    cost = self._costOf(look, asked.body, left)
+                    if left < cost <= TURN:
+                        await deferLater(self._reactor, 0)
+                        left = TURN
+                    left -= cost
+                    found = await self._found(look, asked.body, cost <= TURN)
                 except BadBody as error:
                     look = steps.throw(error)
                 else:
@@ -125,8 +144,23 @@ class Scanner:
             plan: Plan = end.value
             return plan
 
-    async def _found(self, look: Look, body: IO[bytes]) -> Any:
-        if look.length <= look.most or not self._hasPrograms:
+    def _costOf(self, look: Look, body: IO[bytes], left: float) -> float:
+        """
+        How many milliseconds a look takes here: at most, or more than there is
+        room for.
+        """
+        worst = look.worst * look.length / _MEBIBYTE
+        if not self._hasPrograms:
+            return worst
+        if look.length > look.most:
+            return inf
+        if worst <= left:
+            return worst
+        with viewed(body, look.length) as view:
+            return look.cost(view)
+
+    async def _found(self, look: Look, body: IO[bytes], isShort: bool) -> Any:
+        if isShort or not self._hasPrograms:
             return look.at(body)
         await self._places.acquire()
         try:
@@ -146,18 +180,35 @@ class Scanner:
 
     def _start(self, look: Look, body: IO[bytes]) -> Deferred[bytes]:
         """
-        @raise OSError: it cannot be started, or the body is in no file.
+        @raise OSError: it cannot be started.
         """
-        body.flush()
         program = _Program(look)
-        self._reactor.spawnProcess(
-            program,
-            sys.executable,
-            [
-                *(sys.executable, "-I", "-c", _PROGRAM),
-                *(path or os.getcwd() for path in sys.path),
-            ],
-            env=None,
-            childFDs={0: "w", 1: "r", 2: "r", BODY: body.fileno()},
-        )
+        with _onDisk(body) as file:
+            self._reactor.spawnProcess(
+                program,
+                sys.executable,
+                [
+                    *(sys.executable, "-I", "-c", _PROGRAM),
+                    *(path or os.getcwd() for path in sys.path),
+                ],
+                env=None,
+                childFDs={0: "w", 1: "r", 2: "r", BODY: file.fileno()},
+            )
         return program.done
+
+
+@contextmanager
+def _onDisk(body: IO[bytes]) -> Iterator[IO[bytes]]:
+    """
+    A file with a body, which may be in memory.
+
+    @raise OSError: there is no place for it.
+    """
+    if not isinstance(body, BytesIO):
+        body.flush()
+        yield body
+        return
+    with TemporaryFile() as file:
+        file.write(body.getbuffer())
+        file.flush()
+        yield file
