@@ -18,11 +18,13 @@ from attrs import asdict, fields, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.config import Config
+from llmux.descriptors import isShortage
 from llmux.errors import ConfigError, LLMuxError, ShuttingDown
 from llmux.interfaces import Changes
 
@@ -33,6 +35,9 @@ AT_START = ("port", "host", "listen", "lane", "access_log", "traces")
 
 #: Seconds between two looks at a file.
 INTERVAL = 1.0
+
+#: How often it is tried again if there are no file descriptors to read it with.
+TRIES = 30
 
 
 class ISource(Protocol):
@@ -172,8 +177,24 @@ class Reloader(Service):
         self._reading = Deferred()
         self._loaded = self._stamp()
         read = maybeDeferred(self._inThread, self._config)
+        read.addErrback(self._short, TRIES)
         read.addCallback(self._apply).addErrback(self._failed)
         read.addBoth(self._done, asked)
+
+    def _short(self, why: Failure, left: int) -> Any:
+        # It is not the file that is wrong.
+        if not isShortage(why.value):
+            return why
+        if self._stopping:
+            raise ShuttingDown()
+        if not left:
+            raise ConfigError.one(
+                "there are no file descriptors to read it with", file=self._source.path
+            )
+        again: Deferred[Any] = deferLater(
+            self._reactor, INTERVAL, self._inThread, self._config
+        )
+        return again.addErrback(self._short, left - 1)
 
     def _inThread(self, read: Callable[[], Config]) -> Any:
         if not hasattr(self._reactor, "getThreadPool"):
@@ -186,6 +207,11 @@ class Reloader(Service):
         with suppress(OSError, ValueError):
             if stat.S_ISFIFO(os.stat(path).st_mode):
                 raise ConfigError.one("a pipe cannot be read again", file=path)
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+        except (OSError, ValueError) as error:
+            if isShortage(error):
+                raise
         return self._source.read()
 
     def _failed(self, why: Failure) -> Failure:

@@ -15,10 +15,10 @@ from typing import Any
 __all__ = ()
 
 #: What the system says when this process, or all of them, have too many.
-SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-def isShortage(error: BaseException) -> bool:
+def isShortage(error: BaseException | None) -> bool:
     """
     Whether that is what comes of there being no descriptors left.
     """

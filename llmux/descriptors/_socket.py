@@ -9,9 +9,12 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from llmux.descriptors._files import isShortage
+from llmux.descriptors._files import SHORTAGE
 
 __all__ = ()
+
+#: When to try again later: some systems say so of sockets, too.
+LATER = SHORTAGE | {errno.ENOBUFS, errno.ENOMEM}
 
 
 class PatientSocket:
@@ -31,7 +34,7 @@ class PatientSocket:
         try:
             return self._listening.accept()
         except OSError as error:
-            if not isShortage(error):
+            if error.errno not in LATER:
                 raise
             self._met()
             raise BlockingIOError(errno.EAGAIN, "no descriptors") from None

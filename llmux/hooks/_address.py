@@ -18,6 +18,8 @@ from weakref import finalize
 
 from attrs import define, field, frozen
 
+from llmux.descriptors import isShortage
+
 __all__ = ["AddressFile", "AddressFiles", "BadAddress", "addressIn"]
 
 #: Bytes that the file may hold.
@@ -94,18 +96,27 @@ class AddressFile:
 
     path: str
 
+    def exists(self) -> bool:
+        """
+        Whether a hook has made it, which is known without a descriptor.
+        """
+        return os.path.lexists(self.path)
+
     def read(self) -> str | None:
         """
         @return: the address that the hook wrote, if it wrote one.
 
         @raise BadAddress: if it wrote something else.
+        @raise OSError: there is no file descriptor to read it with.
         """
         try:
             # A pipe that a hook put in its place must not hold the reactor.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
-        except OSError:
+        except OSError as error:
+            if isShortage(error):
+                raise
             raise BadAddress("the file LLMUX_OUTPUT cannot be read") from None
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

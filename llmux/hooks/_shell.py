@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
@@ -18,8 +18,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from llmux.config import Config, ModelConfig, Resource
+from llmux.descriptors import Descriptors, isShortage
 from llmux.errors import HookFailed
 from llmux.hooks._address import AddressFile, AddressFiles, BadAddress
+from llmux.hooks._delays import PATIENCE, Delays
+from llmux.hooks._environment import OWN, encoded, wordsFor
 from llmux.hooks._measure import LONGEST, Measure, Printed, wanted
 from llmux.hooks._output import HookOutput
 from llmux.hooks._process import HookProcess, ProcessGroups
@@ -35,14 +38,6 @@ _LEADER = "import os,sys;os.setsid();os.execv(sys.argv[1],sys.argv[1:])"
 #: to.  One is usual, the server; a hook that leaves one behind at each run
 #: must not use up the file descriptors.
 MAX_LEFTOVERS = 4
-
-#: What llmux itself says in a hook's environment.
-_OWN = frozenset(
-    {
-        *("LLMUX_MODEL", "LLMUX_HOOK", "LLMUX_REASON", "LLMUX_ATTEMPT"),
-        *("LLMUX_PEER", "LLMUX_PORT", "LLMUX_URL", "LLMUX_OUTPUT"),
-    }
-)
 
 #: Exit status if the working folder cannot be entered; C{env -C} has the same.
 _NO_FOLDER = 125
@@ -88,6 +83,7 @@ class ShellHooks:
         *,
         leader: Sequence[str] | None = None,
         groups: ProcessGroups | None = None,
+        descriptors: Descriptors | None = None,
     ) -> None:
         """
         @param reactor: also an L{IReactorTime}.
@@ -95,25 +91,24 @@ class ShellHooks:
         @param leader: what makes a command the leader of a session; by
             default it is looked for.
         @param groups: what deals with process groups; the system by default.
+        @param descriptors: what is waited at if there are none to start a hook.
         """
         self.config = config
         self.output = output
         self._reactor = reactor
         self._clock = IReactorTime(reactor)
-        # As bytes: an environment may hold what is not UTF-8, and Twisted
-        # would refuse the str that Python makes of it.
-        self._environment = {
-            os.fsencode(name): os.fsencode(value)
-            for name, value in environment.items()
-            if name not in _OWN
-        }
+        self._environment = encoded(environment, without=OWN)
         self._leader = (
             sessionLeader(shutil.which("setsid")) if leader is None else leader
         )
         self._groups = ProcessGroups() if groups is None else groups
+        self._descriptors = (
+            Descriptors(self._clock) if descriptors is None else descriptors
+        )
         self._files = AddressFiles()
         self._running: dict[str, HookProcess] = {}
         self._measures: dict[str, Measure] = {}
+        self._delays = Delays(self._descriptors, self._clock, self._settle)
         self._leftovers: dict[str, list[HookProcess]] = {}
         self._waiters: list[Deferred[None]] = []
 
@@ -126,7 +121,9 @@ class ShellHooks:
         model = self.config.models.get(call.model)
         if model is None:
             return fail(_failed(call, "no such model is configured"))
-        if call.model in self._running or call.model in self._measures:
+        if any(
+            call.model in busy for busy in (self._running, self._measures, self._delays)
+        ):
             return fail(_failed(call, "another hook of the model still runs"))
         amounts = wanted(self.config, model) if call.hook is Hook.WAKE else ()
         if not amounts:
@@ -149,32 +146,61 @@ class ShellHooks:
         return measure.done.addCallback(measured)
 
     def _runHook(self, call: HookCall, model: ModelConfig) -> Deferred[HookResult]:
-        started = self._clock.seconds()
-        file: AddressFile | None = None
-        try:
-            if call.hook is not Hook.SLEEP:
-                file = self._files.make()
-            process = self._spawn(call, model, file)
-        except (OSError, TypeError, ValueError) as error:
-            return fail(_failed(call, f"could not be started: {_reason(error)}"))
+        until = self._clock.seconds() + PATIENCE
 
-        def ended(why: str) -> HookResult:
-            self._over(call.model, process)
+        def start() -> Deferred[HookResult]:
+            started = self._clock.seconds()
+            file: AddressFile | None = None
             try:
-                if why:
-                    raise _failed(call, why)
-                try:
-                    address = file.read() if file is not None else None
-                except BadAddress as error:
-                    raise _failed(call, str(error)) from None
-            finally:
-                if file is not None:
-                    file.remove()
-            return HookResult(self._clock.seconds() - started, address)
+                if call.hook is not Hook.SLEEP:
+                    file = self._files.make()
+                process = self._spawn(call, model, file)
+            except (OSError, TypeError, ValueError) as error:
+                if isShortage(error):
+                    return self._delays.later(call, start, until)
+                return fail(_failed(call, f"could not be started: {_reason(error)}"))
 
-        if not process.finished.called:
-            self._running[call.model] = process
-        return process.finished.addCallback(ended)
+            def ended(why: str) -> HookResult | Deferred[HookResult]:
+                self._over(call.model, process)
+                took = self._clock.seconds() - started
+                if file is None:
+                    return _result(call, why, took, None)
+                if not why and file.exists():
+                    until = self._clock.seconds() + PATIENCE
+                    return self._told(call, file, took, until)
+                file.remove()
+                return _result(call, why, took, None)
+
+            if not process.finished.called:
+                self._running[call.model] = process
+            return process.finished.addCallback(ended)
+
+        return start()
+
+    def _told(
+        self, call: HookCall, file: AddressFile, took: float, until: float
+    ) -> HookResult | Deferred[HookResult]:
+        """
+        Read what a hook has said.
+        """
+        why, address = "", None
+        try:
+            address = file.read()
+        except BadAddress as error:
+            why = str(error)
+        except OSError:
+            # It has done its duty, and what it said is still there.
+            later = self._delays.later(
+                call, lambda: self._told(call, file, took, until), until, 1
+            )
+
+            def over(result: Any) -> Any:
+                file.remove()
+                return result
+
+            return later.addBoth(over)
+        file.remove()
+        return _result(call, why, took, address)
 
     def stop(self, model: str) -> None:
         """
@@ -186,6 +212,8 @@ class ShellHooks:
             process.end("stopped")
         elif model in self._measures:
             self._measures[model].end("stopped")
+        else:
+            self._delays.stop(model)
 
     # For the end of llmux
 
@@ -211,7 +239,7 @@ class ShellHooks:
 
         @return: fires when they are gone.  The Deferreds of their runs fail.
         """
-        if not self._running and not self._measures:
+        if not self._running and not self._measures and not self._delays:
             return succeed(None)
         gone: Deferred[None] = Deferred()
         self._waiters.append(gone)
@@ -219,6 +247,7 @@ class ShellHooks:
             process.kill()
         for measure in tuple(self._measures.values()):
             measure.kill()
+        self._delays.stopAll()
         return gone
 
     def closePipes(self) -> None:
@@ -247,7 +276,9 @@ class ShellHooks:
             lambda process: self._closed(call.model, process),
         )
         self._start(
-            process, getattr(model, hook), self._environmentOf(call, model, file)
+            process,
+            getattr(model, hook),
+            self._environment | encoded(wordsFor(call, model, file)),
         )
         return process
 
@@ -259,10 +290,13 @@ class ShellHooks:
             {1: printed, 2: self.output.stream(model, "free", "stderr")},
             lambda process: None,
         )
-        own = {"LLMUX_MODEL": model}
-        self._start(
-            process, str(resource.free_command), self._environment | _encoded(own)
-        )
+        environment = self._environment | encoded({"LLMUX_MODEL": model})
+        try:
+            self._start(process, str(resource.free_command), environment)
+        except OSError as error:
+            if isShortage(error):
+                self._descriptors.met()
+            raise
         return process
 
     def _start(
@@ -288,25 +322,6 @@ class ShellHooks:
         finally:
             os.close(nothing)
 
-    def _environmentOf(
-        self, call: HookCall, model: ModelConfig, file: AddressFile | None
-    ) -> dict[bytes, bytes]:
-        # Only words of the configuration and of llmux: what clients say never
-        # gets here.
-        address = call.address or model.address
-        own = {
-            "LLMUX_MODEL": call.model,
-            "LLMUX_HOOK": call.hook.value,
-            "LLMUX_PORT": _portOf(address) or str(model.port or ""),
-            "LLMUX_URL": address,
-            "LLMUX_PEER": call.peer,
-            "LLMUX_ATTEMPT": str(call.attempt),
-            "LLMUX_REASON": call.reason.value,
-        }
-        if file is not None:
-            own["LLMUX_OUTPUT"] = file.path
-        return self._environment | _encoded(own)
-
     # Ending
 
     def _over(self, model: str, process: HookProcess) -> None:
@@ -317,7 +332,7 @@ class ShellHooks:
         self._settle()
 
     def _settle(self) -> None:
-        if not self._running and not self._measures:
+        if not self._running and not self._measures and not self._delays:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 waiter.callback(None)
@@ -342,8 +357,13 @@ class ShellHooks:
             leftovers.remove(process)
 
 
-def _encoded(own: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {os.fsencode(name): os.fsencode(value) for name, value in own.items()}
+def _result(call: HookCall, why: str, took: float, address: str | None) -> HookResult:
+    """
+    @raise HookFailed: if C{why} says why.
+    """
+    if why:
+        raise _failed(call, why)
+    return HookResult(took, address)
 
 
 def _failed(call: HookCall, why: str) -> HookFailed:
@@ -359,12 +379,3 @@ def _reason(error: Exception) -> str:
         "its script, its environment or the model's name holds a NUL character, "
         "or one that cannot be encoded"
     )
-
-
-def _portOf(address: str) -> str:
-    """
-    @return: the port in a base URL, or the empty string.
-    """
-    if address.startswith("unix:"):
-        return ""
-    return str(urlsplit(address).port or "")

@@ -31,7 +31,7 @@ from llmux.config import (
 )
 from llmux.config._keys import entries
 from llmux.config._values import Config
-from llmux.hooks._shell import _OWN
+from llmux.hooks._environment import OWN
 from llmux.observe.metrics import Metrics
 from llmux.policies import find
 
@@ -197,7 +197,7 @@ class DocsTests(SynchronousTestCase):
         """
         for text in (README.read_text("utf-8"), self.read("hooks.rst")):
             listed = re.findall(r"^``(LLMUX_\w+)``  ", text, re.M)
-            self.assertEqual(sorted(listed), sorted(_OWN))
+            self.assertEqual(sorted(listed), sorted(OWN))
 
     def test_errors(self) -> None:
         """

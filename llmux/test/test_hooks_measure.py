@@ -221,6 +221,8 @@ class MeasureTests(SynchronousTestCase):
         self.reactor.error = OSError(errno.EMFILE, "Too many open files")
         woken = self.hooks.run(call())
         self.reactor.pump([1.0] * 31)
+        self.assertTrue(self.hooks._descriptors.isShort)
+        self.hooks._descriptors.close()
         self.failed(
             woken,
             "20 of gpu0 is needed, and after 30 s its free_command could not be "

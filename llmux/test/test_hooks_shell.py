@@ -32,6 +32,8 @@ from zope.interface.verify import verifyObject
 from llmux.config import Config, ModelConfig, Timeouts
 from llmux.errors import HookFailed
 from llmux.hooks import HookOutput, ShellHooks
+from llmux.hooks._address import AddressFile
+from llmux.hooks._delays import PATIENCE
 from llmux.hooks._process import ProcessGroups
 from llmux.hooks._shell import MAX_LEFTOVERS, sessionLeader
 from llmux.interfaces import Hook, HookCall, HookResult, IHookRunner, Reason
@@ -361,6 +363,87 @@ class ShellHooksTests(SynchronousTestCase):
         d = self.hooks.run(call())
         self.reactor.spawned[0].end()
         self.successResultOf(d)
+
+    def short(self) -> None:
+        """
+        Have no file descriptors left.
+        """
+        self.reactor.error = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def test_noDescriptors(self) -> None:
+        """
+        A hook for which there are no file descriptors is started when there
+        are; until then, no other hook of the model is.
+        """
+        self.short()
+        d = self.hooks.run(call())
+        self.reactor.pump([0.25] * 8)
+        self.assertNoResult(d)
+        self.failed(self.hooks.run(call()), "another hook")
+        self.assertEqual(self.files(), [])
+        self.reactor.error = None
+        self.reactor.advance(0.25)
+        [process] = self.reactor.spawned
+        self.reactor.advance(3)
+        process.end()
+        self.assertEqual(self.successResultOf(d).duration, 3)
+        self.successResultOf(self.hooks.killAll())
+
+    def test_noDescriptorsForLong(self) -> None:
+        """
+        It has failed if there are none for long.
+        """
+        self.short()
+        d = self.hooks.run(call())
+        self.reactor.pump([0.25] * int(PATIENCE * 4 - 1))
+        self.assertNoResult(d)
+        self.reactor.pump([0.25] * 4)
+        self.failed(d, "there were no file descriptors for it")
+
+    def test_stopWithoutDescriptors(self) -> None:
+        """
+        One that waits for them can be ended like one that runs.
+        """
+        self.short()
+        mine, other = self.hooks.run(call()), self.hooks.run(call(model="other"))
+        self.hooks.stop("llama")
+        self.failed(mine, "stopped")
+        self.assertNoResult(other)
+        self.successResultOf(self.hooks.killAll())
+        self.failed(other, "stopped")
+
+    def test_noDescriptorToRead(self) -> None:
+        """
+        What a hook has said is read when there is a file descriptor for that;
+        if it has said nothing, none is needed.
+        """
+        read = AddressFile.read
+        left = [None] * 2
+
+        def none(file: AddressFile) -> str | None:
+            if left:
+                left.pop()
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return read(file)
+
+        self.patch(AddressFile, "read", none)
+        d = self.hooks.run(call())
+        self.reactor.spawned[-1].end()
+        self.assertIsNone(self.successResultOf(d).address)
+        for patience in (True, False):
+            d = self.hooks.run(call())
+            with open(self.env("LLMUX_OUTPUT"), "w") as file:
+                file.write("url=http://node7:1\n")
+            self.reactor.spawned[-1].end()
+            self.assertNoResult(d)
+            if patience:
+                self.reactor.pump([0.25] * 4)
+                self.assertEqual(self.successResultOf(d).address, "http://node7:1")
+                left.extend([None] * 1000)
+            else:
+                self.reactor.pump([0.25] * int(PATIENCE * 4 + 2))
+                self.failed(d, "there were no file descriptors for it")
+        self.assertEqual(self.files(), [])
 
     def test_noTemporaryFolder(self) -> None:
         """

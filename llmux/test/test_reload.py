@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from llmux.config import Config, Limits, PolicyConfig
 from llmux.errors import ConfigError, ShuttingDown
 from llmux.interfaces import Changes
-from llmux.reload import INTERVAL, Reloaded, Reloader, differences
+from llmux.reload import INTERVAL, TRIES, Reloaded, Reloader, differences
 from llmux.service import Multiplexer, Program
 from llmux.tap import Options
 from llmux.test._memory import FakeClient, makeAsked
@@ -243,6 +244,45 @@ class ReloaderTests(ReloaderCase):
         self.reactor.pump([INTERVAL] * 3)
         self.assertEqual(self.followed, ["c"])
         self.assertEqual(self.source.reads, 1)
+
+    def test_noDescriptors(self) -> None:
+        """
+        If there are no file descriptors to read it with, it is read when there
+        are; if there are none for long, that is said.
+        """
+        reloader = self.reloader()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        told = reloader.reload()
+        self.reactor.pump([INTERVAL] * 3)
+        self.assertNoResult(told)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        self.reactor.advance(INTERVAL)
+        self.successResultOf(told)
+        self.assertEqual(self.followed, ["a"])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        told = reloader.reload()
+        self.reactor.pump([INTERVAL] * TRIES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        error = self.failureResultOf(told, ConfigError).value
+        self.assertIn("no file descriptors", str(error))
+        self.assertEqual(len(self.of("reload_failed")), 1)
+        self.assertEqual(self.source.reads, 1)
+
+    def test_stopWithoutDescriptors(self) -> None:
+        """
+        It does not keep llmux from stopping.
+        """
+        reloader = self.reloader()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        told = reloader.reload()
+        stopped: Any = reloader.stopService()
+        self.reactor.advance(INTERVAL)
+        self.failureResultOf(told, ShuttingDown)
+        self.successResultOf(stopped)
 
     def test_watchedWrong(self) -> None:
         """
