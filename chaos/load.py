@@ -54,7 +54,7 @@ async def parts(port: int, count: int, size: int) -> None:
     for length in (size, 120 << 10):
         for model, path in PARTS:
             lists = b"[]," * (length // 3)
-            body = b'{"model":"%b","input":[%b1]}' % (model.encode(), lists)
+            body = PARTED % (model.encode(), lists)
             await asyncio.gather(
                 *(ask(port, model, path=path, body=body) for _ in range(count))
             )
@@ -78,7 +78,16 @@ async def flood(port: int, count: int, size: int) -> None:
 
 
 #: Models, and where they are asked for.
-PARTS = [(model, "/v1/embeddings") for model in ("plain", "renamed", "shaped")]
+PARTS = [
+    ("plain", "/v1/chat/completions"),
+    ("renamed", "/v1/chat/completions"),
+    ("shaped", "/v1/chat/completions"),
+    ("plain", "/api/chat"),
+]
+PARTED = (
+    b'{"model":"%b","messages":[{"role":"user","content":"x"}],"stream":false,'
+    b'"x":[%b1]}'
+)
 
 KINDS: dict[str, Callable[[int, int, int], Awaitable[None]]] = {
     "waiting": waiting,

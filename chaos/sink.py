@@ -13,6 +13,7 @@ import sys
 EVENT = b'22\r\ndata: {"choices": [{"text": "x"}]}\n\n\r\n'.replace(
     b"22\r\n", b"%x\r\n" % len(b'data: {"choices": [{"text": "x"}]}\n\n')
 )
+ANSWER = b'{"choices": [{"message": {"content": "%d"}, "finish_reason": "stop"}]}'
 STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
@@ -35,7 +36,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 left -= len(part)
             asked = re.search(rb"events=(\d+)&every=([\d.]+)", head)
             if asked is None:
-                body = b"%d" % size
+                body = ANSWER % size
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
                     % (len(body), body)

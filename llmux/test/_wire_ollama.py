@@ -10,6 +10,8 @@ from typing import Any
 from llmux.config import Alias, PolicyConfig
 from llmux.interfaces import State
 from llmux.test._wire import Peer, Response, WireCase, pause, post
+from llmux.web._scanner import LEAST
+from llmux.web.ollama import SHOWN
 
 SSE = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
@@ -225,6 +227,44 @@ class OllamaAPI(WireCase):
             },
         )
         self.assertEqual((asked["model"], asked["temperature"]), ("org/a", 2))
+
+    async def test_ollamaLarge(self) -> None:
+        """
+        A request that takes long to translate is translated all the same, as
+        one that does not, however many parts it has; what is wrong with it is
+        told.
+        """
+        self.start({"a": {"set": {"seed": 1}}})
+        many = [{"role": "user", "content": "\xe4"}] * 40_000
+        said = {"model": "a", "messages": many, "stream": False}
+        client, server, asked = await self.asking(b"/api/chat", said)
+        self.assertEqual(self.request.line, "POST /v1/chat/completions HTTP/1.1")
+        self.assertTrue(asked.pop("messages") == many)
+        self.assertEqual(asked, {"model": "a", "stream": False, "seed": 1})
+        choice = {"message": {"content": "yes"}, "finish_reason": "stop"}
+        server.send(answer({"choices": [choice]}))
+        (line,) = self.lines(await client.takeResponse())
+        self.assertEqual((line["message"]["content"], line["done"]), ("yes", True))
+        client = await self.ask(
+            ask(b"/api/chat", {"model": "a", "messages": [*many, {"role": 1}]})
+        )
+        response = await client.takeResponse()
+        self.assertEqual(response.status, 400)
+        self.assertIn("must be a text", self.lines(response)[0]["error"])
+        client = await self.ask(ask(b"/api/show", {"model": "a", "x": "x" * SHOWN}))
+        self.assertEqual((await client.takeResponse()).status, 413)
+
+    async def test_ollamaLargeServer(self) -> None:
+        """
+        A large one for a server that speaks Ollama's API is passed on as it is.
+        """
+        self.start({"a": {"api": "ollama"}})
+        request = ask(b"/api/chat", {"model": "a", "prompt": "x" * (LEAST + 1)})
+        await self.ask(request)
+        server = await self.backend.connection()
+        body = (await server.takeRequest()).body
+        self.assertTrue(request.endswith(b"\r\n\r\n" + body))
+        self.assertGreater(len(body), LEAST)
 
     async def test_ollamaTruncated(self) -> None:
         """

@@ -13,8 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.config import Shape
 from llmux.web._errors import BadBody
-from llmux.web._scan import Look, Renaming, Shaping
+from llmux.web._ollamaasked import Route
+from llmux.web._scan import Look, Renaming, Shaping, Translating
 from llmux.web._scanner import LEAST, TURN
+from llmux.web.ollama import OllamaExchange
 
 JSON = b"application/json"
 SHAPE = Shape({"x": b"1"}, {"y": b"1"}, frozenset({"z"}))
@@ -102,6 +104,24 @@ class CostTests(SynchronousTestCase):
                     took, 4 * min(look.cost(memoryview(body)), worst) + 2, body[:40]
                 )
                 self.assertLess(worst, 1.3 * TURN)
+        for body in bodies(OllamaExchange._least):
+            look = Translating(JSON, None, len(body), Route.EMBEDDINGS, "a")
+            took = min(self.took(look, body) for _ in range(3))
+            worst = look.worst * len(body) / MEBIBYTE
+            cost = look.cost(memoryview(body))
+            self.assertLess(took, 4 * min(cost, worst) + 2, body[:40])
+            self.assertLess(worst, 1.3 * TURN)
+
+    def test_translating(self) -> None:
+        """
+        Long texts and images can be translated in one turn, and many parts
+        cannot.
+        """
+        text = b'{"model":"a","prompt":"%b"}' % (b"x" * (4 * MEBIBYTE))
+        look = Translating(JSON, None, len(text), Route.GENERATE, "a")
+        self.assertLess(look.cost(memoryview(text)), TURN)
+        for body in list(bodies(MEBIBYTE // 4))[:2]:
+            self.assertGreater(look.cost(memoryview(body)), TURN)
 
     def took(self, look: Look, body: bytes) -> float:
         """

@@ -20,12 +20,22 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from llmux.config import Shape
 from llmux.test._memory import FakeClient, MemoryCase, makeAsked
 from llmux.testing import makeConfig
-from llmux.web import _naming, _scanner
+from llmux.web import _naming, _plan, _scan, _scanner
 from llmux.web._errors import BadBody
+from llmux.web._ollamaasked import Route, Turned
 from llmux.web._pieces import chunks
-from llmux.web._plan import Asked, Plan
+from llmux.web._plan import Asked, Plan, Steps
 from llmux.web._scan import BODY as BODY_DESCRIPTOR
-from llmux.web._scan import Look, Renaming, Shaping, answered, read, seen, written
+from llmux.web._scan import (
+    Look,
+    Renaming,
+    Shaping,
+    Translating,
+    answered,
+    read,
+    seen,
+    written,
+)
 from llmux.web._scanner import PROGRAMS, Scanner
 from llmux.web.exchange import Exchange
 
@@ -58,6 +68,7 @@ class LookTests(SynchronousTestCase):
             Renaming(JSON, None, 5, "\ud800 \xe4"),
             Shaping(JSON, None, 5, SHAPE, None),
             Shaping(b"\xff", None, 5, SHAPE, "b"),
+            Translating(None, None, 5, Route.CHAT, "\ud800 \xe4"),
         ):
             self.assertEqual(read(written(look)), look)
 
@@ -74,15 +85,45 @@ class LookTests(SynchronousTestCase):
             Shaping(b"multipart/form-data", None, length, SHAPE, None),
         ):
             self.assertEqual(
-                seen(answered(look, BytesIO(BODY))), look.at(BytesIO(BODY))
+                seen(answered(look, BytesIO(BODY), BytesIO())), look.at(BytesIO(BODY))
             )
+
+    def test_translated(self) -> None:
+        """
+        So is what a request of Ollama's is translated to, which has a file of
+        its own.
+        """
+        for route, body in (
+            (Route.CHAT, b'{"messages":[{"role":"user","content":"\xc3\xa4"}]}'),
+            (Route.GENERATE, b'{"prompt":"x","raw":true,"stream":false}'),
+            (Route.EMBED, b'{"input":["x"]}'),
+            (Route.CHAT, b'{"messages":[]}'),
+            (Route.CHAT, b'{"messages":[],"keep_alive":0}'),
+        ):
+            look = Translating(JSON, None, len(body), route, "a")
+            here, made = look.at(BytesIO(body)), BytesIO()
+            there: Turned = seen(answered(look, BytesIO(body), made), made)
+            self.assertEqual(made.getvalue(), here.body.read())
+            self.assertIs(there.body, made)
+            for one in ("made", "length", "isEmpty", "isUnload"):
+                self.assertEqual(getattr(there, one), getattr(here, one), one)
+
+    def test_tooMany(self) -> None:
+        """
+        What would take much more memory than it is long is not translated.
+        """
+        body = b'{"messages":[],"x":[%b1]}' % (b"[]," * 10)
+        look = Translating(JSON, None, len(body), Route.CHAT, "a")
+        look.at(BytesIO(body))
+        self.patch(_scan, "PARTS", 20)
+        self.assertRaises(BadBody, look.at, BytesIO(body))
 
     def test_bad(self) -> None:
         """
         So is what is wrong with the body.
         """
         for body, param in ((b"{", None), (b'{"model": 1}', "model")):
-            answer = answered(Look(JSON, None, len(body)), BytesIO(body))
+            answer = answered(Look(JSON, None, len(body)), BytesIO(body), BytesIO())
             self.assertEqual(self.assertRaises(BadBody, seen, answer).param, param)
 
 
@@ -151,7 +192,7 @@ class ScannerTests(SynchronousTestCase):
         """
         Plan for a request.
         """
-        return self.scanner.plan(self.config, onDisk(body))
+        return self.scanner.plan(_plan.planning(self.config, onDisk(body)))
 
     def end(self, number: int, answer: bytes, error: Exception | None = None) -> None:
         """
@@ -228,7 +269,7 @@ class ScannerTests(SynchronousTestCase):
         """
         A body that is in memory is put into a file for the program.
         """
-        self.scanner.plan(self.config, makeAsked(body=BODY))
+        self.scanner.plan(_plan.planning(self.config, makeAsked(body=BODY)))
         self.assertEqual(self.reactor.bodies, [BODY])
 
     def test_cost(self) -> None:
@@ -240,11 +281,11 @@ class ScannerTests(SynchronousTestCase):
         config = makeConfig(models={"a": {"set": {"x": 1}}})
         size = 900_000
         text = b'{"model":"a","x":"%b"}' % (b"x" * size)
-        planning = self.scanner.plan(config, makeAsked(body=text))
+        planning = self.scanner.plan(_plan.planning(config, makeAsked(body=text)))
         self.assertEqual(self.successResultOf(planning).model.name, "a")
         self.assertEqual(self.reactor.started, [])
         lists = b'{"model":"a","x":[%b1]}' % (b"[]," * (size // 3))
-        planning = self.scanner.plan(config, makeAsked(body=lists))
+        planning = self.scanner.plan(_plan.planning(config, makeAsked(body=lists)))
         self.assertNoResult(planning)
         self.assertEqual(len(self.reactor.started), 1)
         self.assertIsInstance(read(self.reactor.heard), Shaping)
@@ -258,12 +299,12 @@ class ScannerTests(SynchronousTestCase):
         self.patch(Renaming, "worst", Look.worst)
         self.patch(Renaming, "most", Look.most)
         config = makeConfig(models={"a": {"backend_model": "org/a"}})
-        planning = self.scanner.plan(config, onDisk(BODY))
+        planning = self.scanner.plan(_plan.planning(config, onDisk(BODY)))
         self.assertNoResult(planning)
         self.reactor.advance(0)
         self.assertEqual(len(self.successResultOf(planning).pieces), 3)
         self.assertEqual(self.reactor.started, [])
-        left = self.scanner.plan(config, onDisk(BODY))
+        left = self.scanner.plan(_plan.planning(config, onDisk(BODY)))
         left.cancel()
         self.failureResultOf(left)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -294,10 +335,10 @@ class ProgramTests(TestCase):
         config = makeConfig(models=models)
         body = BODY + b" " * (1 << 20)
         asked = onDisk(body)
-        here = await Scanner(Clock()).plan(config, asked)
+        here = await Scanner(Clock()).plan(_plan.planning(config, asked))
         for kind in (Look, Renaming):
             self.patch(kind, "most", 0)
-        there = await Scanner(reactor).plan(config, asked)
+        there = await Scanner(reactor).plan(_plan.planning(config, asked))
         self.assertEqual(there, here)
         self.assertEqual(
             b"".join(chunks(there.pieces, asked.body)), body.replace(b'"a"', b'"org/a"')
@@ -312,11 +353,11 @@ class ProgramTests(TestCase):
         )
         asked.body.flush()
         os.lseek(asked.body.fileno(), 5, os.SEEK_SET)
-        there = await Scanner(reactor).plan(config, asked)
+        there = await Scanner(reactor).plan(_plan.planning(config, asked))
         self.assertEqual(os.lseek(asked.body.fileno(), 0, os.SEEK_CUR), 5)
         self.assertEqual(there.model.name, "a")
         with self.assertRaises(BadBody):
-            await Scanner(reactor).plan(config, onDisk(b"{"))
+            await Scanner(reactor).plan(_plan.planning(config, onDisk(b"{")))
 
 
 class ExchangeTests(MemoryCase):
@@ -328,7 +369,7 @@ class ExchangeTests(MemoryCase):
         """
         Have a client ask for something large.
         """
-        self.patch(_naming, "LEAST", 0)
+        self.patch(_naming.Naming, "_least", 0)
         self.cancelled = 0
 
         def cancelled(planning: Deferred[Plan]) -> None:
@@ -341,11 +382,11 @@ class ExchangeTests(MemoryCase):
         Exchange(self.context, client, makeAsked()).start()
         return client
 
-    def plan(self, config: object, asked: Asked) -> Deferred[Plan]:
+    def plan(self, steps: Steps) -> Deferred[Plan]:
         """
         See L{Scanner.plan}.
         """
-        self.made = Scanner(self.clock).plan(self.config, asked)
+        self.made = Scanner(self.clock).plan(steps)
         return self.planning
 
     def found(self) -> None:

@@ -51,6 +51,21 @@ def shaping(text: memoryview) -> float:
     return most + 3.5 * _size(text) + 450e-6 * _openings(text) + 20e-6 * _others(text)
 
 
+def translating(text: memoryview) -> float:
+    """
+    What it takes to translate a request of Ollama's.
+    """
+    values = 650e-6 * _openings(text) + 80e-6 * _count(text, b",")
+    return 3.0 * _size(text) + values + 20e-6 * _others(text)
+
+
+def parts(text: memoryview) -> int:
+    """
+    How many values there can be in it.
+    """
+    return _count(text, b"[{,")
+
+
 def _size(text: memoryview) -> float:
     return len(text) / _MEBIBYTE
 

@@ -16,7 +16,7 @@ from llmux.config import Config
 from llmux.errors import LLMuxError
 from llmux.web._access import Principal
 from llmux.web._context import Context
-from llmux.web._plan import Asked, Plan, makePlan
+from llmux.web._plan import Asked, Plan, Steps, made, planning
 from llmux.web._scanner import LEAST
 
 __all__ = ()
@@ -34,8 +34,8 @@ class Naming:
 
     _planning: Deferred[Plan] | None = None
     _closed = False
-    # Whether somebody else may look at a large body.
-    _mayTakeLong = True
+    # How long a body may be in bytes for its plan to be made at once.
+    _least = LEAST
 
     def __init__(self, context: Context, client: Any, asked: Asked) -> None:
         """
@@ -54,7 +54,7 @@ class Naming:
             principal = self._context.access.admit(self._asked, self._client)
             plan = self._makePlan(principal.config)
             if plan is None:
-                self._look(principal.config, self._enter, principal)
+                self._look(self._steps(principal.config), self._enter, principal)
             else:
                 self._enter(principal, plan)
         except LLMuxError as error:
@@ -66,17 +66,20 @@ class Naming:
         """
         @return: L{None} if that may take long.
         """
-        if self._asked.length > LEAST:
+        if self._asked.length > self._least:
             return None
-        return makePlan(config, self._asked)
+        return made(self._steps(config))
 
-    def _look(self, config: Config, then: Callable[[T, Plan], None], what: T) -> None:
+    def _steps(self, config: Config) -> Steps:
+        return planning(config, self._asked)
+
+    def _look(self, steps: Steps, then: Callable[[T, Plan], None], what: T) -> None:
         """
-        Have somebody else make the plan.
+        Have a plan made that may take long.
 
         @param then: is called with C{what} and the plan.
         """
-        planning = self._context.scanner.plan(config, self._asked)
+        planning = self._context.scanner.plan(steps)
         self._planning = planning
         planning.addCallback(self._planned, then, what)
         planning.addErrback(self._notPlanned)

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from llmux.errors import LLMuxError
-from llmux.web._ollamaasked import Route, Translated
+from llmux.web._ollamaasked import Route, Translated, inJSON
 
 __all__ = ()
 
@@ -29,13 +29,6 @@ class Broken(LLMuxError):
     """
     There is no answer, or not all of it: the words say why.
     """
-
-
-def inJSON(value: object) -> bytes:
-    """
-    Write a line.
-    """
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def errorIn(body: bytes) -> str | None:

@@ -9,9 +9,10 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from io import BytesIO
+from typing import IO, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from llmux.web._errors import BadBody
 
@@ -73,6 +74,13 @@ _IMAGES = {
 }
 
 
+def inJSON(value: object) -> bytes:
+    """
+    Write a line.
+    """
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
 def read(body: bytes) -> dict[str, Any]:
     """
     Read the body of a request.
@@ -86,6 +94,48 @@ def read(body: bytes) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise BadBody("the body is not a JSON object")
     return said
+
+
+@frozen(eq=False)
+class Turned:
+    """
+    A request that was read, and what has become of it.
+
+    @ivar made: the translated request, but for its body.
+    @ivar body: a file with that.
+    @ivar length: its length in bytes.
+    @ivar isEmpty: whether nothing is asked for but that the model be loaded or
+        unloaded.
+    @ivar isUnload: whether it is to be unloaded: then nothing is made.
+    """
+
+    made: Translated
+    body: IO[bytes]
+    length: int
+    isEmpty: bool = False
+    isUnload: bool = False
+
+
+def turned(route: Route, body: bytes, name: str) -> Turned:
+    """
+    Read and translate a request.
+
+    @param name: the name of its model.
+
+    @raise BadBody: it is not what it should be.
+    """
+    said = {**read(body), "model": name}
+    isNothing = isEmpty(route, said)
+    if isNothing:
+        # How long a model stays is for llmux to say.
+        if isUnloading(said):
+            nothing = Translated(route, b"", {})
+            return Turned(nothing, BytesIO(), 0, isEmpty=True, isUnload=True)
+        said["stream"] = False
+    made = translated(route, said)
+    text = inJSON(made.body)
+    made = evolve(made, body={})
+    return Turned(made, BytesIO(text), len(text), isEmpty=isNothing)
 
 
 def _refuseConstant(name: str) -> None:

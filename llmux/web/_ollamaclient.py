@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from llmux.web._headers import Pair, isPlainEventStream
-from llmux.web._ollamaanswer import UNFINISHED, Answering, Broken, errorIn, inJSON
+from llmux.web._ollamaanswer import UNFINISHED, Answering, Broken, errorIn
+from llmux.web._ollamaasked import inJSON
 from llmux.web._relay import IClient
 
 __all__ = ()

@@ -88,6 +88,10 @@ class Plan:
     maxTokens: int | None = None
 
 
+#: How a plan is made: looks, each with the body that it is at.
+Steps = Generator[tuple[Look, IO[bytes]], Any, Plan]
+
+
 def makePlan(config: Config, asked: Asked) -> Plan:
     """
     Find which model a request is for, and what its server is to get.
@@ -95,22 +99,30 @@ def makePlan(config: Config, asked: Asked) -> Plan:
     @raise LLMuxError: if it is for none, for one that is not configured, or
         if its body is too large or broken.
     """
-    steps = planning(config, asked)
+    return made(planning(config, asked))
+
+
+def made(steps: Steps) -> Plan:
+    """
+    Make a plan, with each look at a body in its turn.
+
+    @raise LLMuxError: as L{makePlan}.
+    """
     try:
-        look = next(steps)
+        look, body = next(steps)
         while True:
             try:
-                found = look.at(asked.body)
+                found = look.at(body)
             except BadBody as error:
-                look = steps.throw(error)
+                look, body = steps.throw(error)
             else:
-                look = steps.send(found)
+                look, body = steps.send(found)
     except StopIteration as end:
         plan: Plan = end.value
         return plan
 
 
-def planning(config: Config, asked: Asked) -> Generator[Look, Any, Plan]:
+def planning(config: Config, asked: Asked) -> Steps:
     """
     As L{makePlan}, with its looks at the body left to whoever goes through
     this: it is to be sent what they find, or to have thrown into it what is
@@ -129,7 +141,7 @@ def planning(config: Config, asked: Asked) -> Generator[Look, Any, Plan]:
         return Plan(model, named.path, pieces, said.maxTokens)
     said = Said()
     if length:
-        said = yield Look(*_kindOf(asked), length)
+        said = yield Look(*_kindOf(asked), length), asked.body
         if said.model is not None:
             model = _configured(config, said.model)
             pieces = yield from _body(config, asked, said.model, model.backend_model)
@@ -215,7 +227,7 @@ def _body(
     name: str,
     rename: str | None,
     isMeant: bool = True,
-) -> Generator[Look, Any, Pieces]:
+) -> Generator[tuple[Look, IO[bytes]], Any, Pieces]:
     """
     The body that the model's server gets.
 
@@ -230,20 +242,24 @@ def _body(
         return ()
     shape = config.shapeFor(name)
     if shape is not None:
-        pieces: Pieces | None = yield Shaping(*_kindOf(asked), length, shape, rename)
+        shaping = Shaping(*_kindOf(asked), length, shape, rename)
+        pieces: Pieces | None = yield shaping, asked.body
         if pieces is not None:
             return pieces
     if rename is not None:
         try:
-            renamed: Pieces = yield Renaming(*_kindOf(asked), length, rename)
-            return renamed
+            renaming = Renaming(*_kindOf(asked), length, rename)
+            other: Pieces = yield renaming, asked.body
+            return other
         except BadBody:
             if isMeant:
                 raise
     return (Slice(0, length),)
 
 
-def _saidBeside(model: ModelConfig, asked: Asked) -> Generator[Look, Any, Said]:
+def _saidBeside(
+    model: ModelConfig, asked: Asked
+) -> Generator[tuple[Look, IO[bytes]], Any, Said]:
     """
     What a body says whose model the path names.  What is wrong with it is
     between the client and the server.
@@ -254,7 +270,7 @@ def _saidBeside(model: ModelConfig, asked: Asked) -> Generator[Look, Any, Said]:
     if not asked.length or (isForm and model.backend_model is None):
         return Said()
     try:
-        said: Said = yield Look(*_kindOf(asked), asked.length)
+        said: Said = yield Look(*_kindOf(asked), asked.length), asked.body
         return said
     except BadBody:
         return Said()

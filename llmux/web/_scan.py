@@ -10,6 +10,8 @@ import json
 import os
 import sys
 from base64 import b64decode, b64encode
+from io import BytesIO
+from shutil import copyfileobj
 from typing import IO, Any
 
 from attrs import frozen
@@ -19,11 +21,20 @@ from llmux.web import _cost
 from llmux.web._errors import BadBody
 from llmux.web._json import looksLikeObject
 from llmux.web._model import Pieces, Said, Slice, saidInBody, shaped, withModel
+from llmux.web._ollamaasked import Route, Translated, Turned, turned
+from llmux.web._pieces import viewed
 
 __all__ = ()
 
 #: The descriptor at which the program finds the body.
 BODY = 3
+
+#: The descriptor at which it finds a file for what it makes, if it makes
+#: anything.
+MADE = 4
+
+#: How many values a body may have that is translated.
+PARTS = 2 * 1024 * 1024
 
 
 @frozen
@@ -38,6 +49,7 @@ class Look:
         it.
     @cvar most: how long it can be, in bytes, for what L{cost} tells to be
         worth a thought.
+    @cvar makes: whether a body is made of it, of any length.
     """
 
     kind: bytes | None
@@ -46,6 +58,7 @@ class Look:
 
     worst = 6.0
     most = 16 << 20
+    makes = False
 
     def cost(self, text: memoryview) -> float:
         """
@@ -147,6 +160,42 @@ class Shaping(Look):
         }
 
 
+@frozen
+class Translating(Look):
+    """
+    See L{turned}.
+    """
+
+    route: Route
+    name: str
+
+    worst = 400.0
+    most = 8 << 20
+    makes = True
+
+    def cost(self, text: memoryview) -> float:
+        """
+        See L{Look.cost}.
+        """
+        return _cost.translating(text)
+
+    def at(self, body: IO[bytes]) -> Turned:
+        """
+        See L{Look.at}.
+        """
+        with viewed(body, self.length) as view:
+            if _cost.parts(view) > PARTS:
+                raise BadBody("the body has too many parts to be translated")
+            text = bytes(view)
+        return turned(self.route, text, self.name)
+
+    def more(self) -> dict[str, Any]:
+        """
+        See L{Look.more}.
+        """
+        return {"route": self.route.name, "name": self.name}
+
+
 def written(look: Look) -> bytes:
     """
     A look, as the program reads it.
@@ -177,14 +226,19 @@ def read(text: bytes) -> Look:
         )
         shape = Shape(always, default, frozenset(said["never"]))
         return Shaping(kind, encoding, length, shape, said["name"])
+    if "route" in said:
+        route = Route[said["route"]]
+        return Translating(kind, encoding, length, route, said["name"])
     if "name" in said:
         return Renaming(kind, encoding, length, said["name"])
     return Look(kind, encoding, length)
 
 
-def answered(look: Look, body: IO[bytes]) -> bytes:
+def answered(look: Look, body: IO[bytes], made: IO[bytes]) -> bytes:
     """
     Look, and write down what was seen.
+
+    @param made: where to put the body that is made, if one is.
     """
     answer: dict[str, Any]
     try:
@@ -194,6 +248,15 @@ def answered(look: Look, body: IO[bytes]) -> bytes:
     else:
         if isinstance(seen, Said):
             answer = {"said": list(seen)}
+        elif isinstance(seen, Turned):
+            copyfileobj(seen.body, made)
+            made.flush()
+            about = seen.made
+            answer = {
+                "made": [about.target.decode("ascii"), about.isStream, about.isRaw],
+                "turned": [seen.length, seen.isEmpty, seen.isUnload],
+                "route": about.route.name,
+            }
         elif seen is None:
             answer = {"pieces": None}
         else:
@@ -208,9 +271,11 @@ def answered(look: Look, body: IO[bytes]) -> bytes:
     return json.dumps(answer).encode("ascii")
 
 
-def seen(answer: bytes) -> Any:
+def seen(answer: bytes, made: IO[bytes] | None = None) -> Any:
     """
     What L{answered} has written.
+
+    @param made: where it has put the body that it has made, if it has.
 
     @raise BadBody: if it says so.
     """
@@ -219,6 +284,12 @@ def seen(answer: bytes) -> Any:
         raise BadBody(*told["bad"])
     if "said" in told:
         return Said(*told["said"])
+    if "made" in told:
+        target, isStream, isRaw = told["made"]
+        about = Translated(
+            Route[told["route"]], target.encode("ascii"), {}, isStream, isRaw
+        )
+        return Turned(about, made or BytesIO(), *told["turned"])
     if told["pieces"] is None:
         return None
     return tuple(
@@ -235,4 +306,5 @@ def main() -> None:
     look = read(sys.stdin.buffer.read())
     # Opened anew: of the one that was inherited others know where it stands.
     with open(f"/proc/self/fd/{BODY}", "rb") as body:
-        sys.stdout.buffer.write(answered(look, body))
+        made = os.fdopen(MADE, "wb") if look.makes else BytesIO()
+        sys.stdout.buffer.write(answered(look, body, made))

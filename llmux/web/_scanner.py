@@ -22,11 +22,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from llmux.config import Config
 from llmux.web._errors import BadBody
 from llmux.web._pieces import viewed
-from llmux.web._plan import Asked, Plan, planning
-from llmux.web._scan import BODY, Look, seen, written
+from llmux.web._plan import Plan, Steps
+from llmux.web._scan import BODY, MADE, Look, seen, written
 
 __all__ = ()
 
@@ -114,32 +113,31 @@ class Scanner:
         self._hasPrograms = sys.platform == "linux" and hasattr(reactor, "spawnProcess")
         self._places = DeferredSemaphore(PROGRAMS)
 
-    def plan(self, config: Config, asked: Asked) -> Deferred[Plan]:
+    def plan(self, steps: Steps) -> Deferred[Plan]:
         """
-        See L{llmux.web._plan.makePlan}.
+        As L{llmux.web._plan.made}.
 
         @return: may have fired.  When it is cancelled, the program that looks
             is killed.
         """
-        return Deferred.fromCoroutine(self._plan(config, asked))
+        return Deferred.fromCoroutine(self._plan(steps))
 
-    async def _plan(self, config: Config, asked: Asked) -> Plan:
-        steps = planning(config, asked)
+    async def _plan(self, steps: Steps) -> Plan:
         left = TURN
         try:
-            look = next(steps)
+            look, body = next(steps)
             while True:
                 try:
-                    cost = self._costOf(look, asked.body, left)
+                    cost = self._costOf(look, body, left)
                     if left < cost <= TURN:
                         await deferLater(self._reactor, 0)
                         left = TURN
                     left -= cost
-                    found = await self._found(look, asked.body, cost <= TURN)
+                    found = await self._found(look, body, cost <= TURN)
                 except BadBody as error:
-                    look = steps.throw(error)
+                    look, body = steps.throw(error)
                 else:
-                    look = steps.send(found)
+                    look, body = steps.send(found)
         except StopIteration as end:
             plan: Plan = end.value
             return plan
@@ -165,7 +163,8 @@ class Scanner:
         await self._places.acquire()
         try:
             try:
-                answer = self._start(look, body)
+                made = TemporaryFile() if look.makes else None  # noqa: SIM115
+                answer = self._start(look, body, made)
             except OSError as error:
                 self.log.warn(
                     "A large request body is looked at while everybody waits, "
@@ -174,15 +173,19 @@ class Scanner:
                     problem=str(error),
                 )
                 return look.at(body)
-            return seen(await answer)
+            return seen(await answer, made)
         finally:
             self._places.release()
 
-    def _start(self, look: Look, body: IO[bytes]) -> Deferred[bytes]:
+    def _start(
+        self, look: Look, body: IO[bytes], made: IO[bytes] | None
+    ) -> Deferred[bytes]:
         """
+        @param made: where the program is to put what it makes.
         @raise OSError: it cannot be started.
         """
         program = _Program(look)
+        given = {} if made is None else {MADE: made.fileno()}
         with _onDisk(body) as file:
             self._reactor.spawnProcess(
                 program,
@@ -192,7 +195,7 @@ class Scanner:
                     *(path or os.getcwd() for path in sys.path),
                 ],
                 env=None,
-                childFDs={0: "w", 1: "r", 2: "r", BODY: file.fileno()},
+                childFDs={0: "w", 1: "r", 2: "r", BODY: file.fileno(), **given},
             )
         return program.done
 

@@ -28,7 +28,7 @@ from llmux.web._headers import Pair, forBackend, forClient, isPlainEventStream
 from llmux.web._heartbeat import Heartbeat, unencoded
 from llmux.web._late import LateAnswer
 from llmux.web._naming import Naming
-from llmux.web._plan import Asked, Plan, makePlan, renamed
+from llmux.web._plan import Asked, Plan, made, planning, renamed
 from llmux.web._priority import priorityOf
 from llmux.web._relay import Collecting, IClient, Relay
 from llmux.web._responses import headersOf, lengthOf, sendAnswer
@@ -109,10 +109,12 @@ class Exchange(Naming):
 
     def _planAgain(self, config: Config, token: Token) -> None:
         self._token = token
-        if self._asked.length > LEAST and self._mayTakeLong:
-            self._look(config, self._plannedAgain, token)
+        # As it is now: of one that was translated, what became of it.
+        steps = planning(config, self._asked)
+        if self._asked.length > LEAST:
+            self._look(steps, self._plannedAgain, token)
         else:
-            self._plannedAgain(token, makePlan(config, self._asked))
+            self._plannedAgain(token, made(steps))
 
     def _plannedAgain(self, token: Token, plan: Plan) -> None:
         self._plan = plan

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from io import BytesIO
 from typing import Any
 
 from attrs import evolve, frozen
@@ -29,17 +28,13 @@ from llmux.web._errors import (
     WrongMethod,
     answerTo,
 )
-from llmux.web._model import nameInBody
-from llmux.web._ollamaanswer import Answering, inJSON, timeOf
-from llmux.web._ollamaasked import (
-    Route,
-    isEmpty,
-    isUnloading,
-    read,
-    translated,
-)
+from llmux.web._model import Said
+from llmux.web._ollamaanswer import Answering, timeOf
+from llmux.web._ollamaasked import Route, Turned, inJSON, read
 from llmux.web._ollamaclient import OllamaClient
-from llmux.web._plan import Asked, Plan, makePlan
+from llmux.web._plan import Asked, Plan, Steps, planning
+from llmux.web._scan import Look, Translating
+from llmux.web._scanner import LEAST
 from llmux.web.exchange import Context, Exchange, sendAnswer
 
 __all__ = ("Ollama",)
@@ -49,6 +44,9 @@ VERSION = "0.12.6"
 
 #: The longest request that is translated, in bytes: it has to be in memory.
 LONGEST = 64 * 1024 * 1024
+
+#: The longest request to show a model, in bytes: it holds little but a name.
+SHOWN = 64 * 1024
 
 #: When a model goes that nobody knows when to expect to go.
 _NEVER = "9999-12-31T23:59:59Z"
@@ -128,7 +126,10 @@ class Ollama:
             return {"models": listed}
         if path == b"/api/ps":
             return {"models": list(self._running(config))}
-        said = read(_bodyOf(asked))
+        if asked.length > SHOWN:
+            raise BodyTooLarge(SHOWN)
+        asked.body.seek(0)
+        said = read(asked.body.read(asked.length))
         name = said.get("model") or said.get("name")
         if not name:
             raise ModelRequired()
@@ -189,8 +190,8 @@ class OllamaExchange(Exchange):
     _client: OllamaClient
     # Its streams have no comments.
     _hasHeart = False
-    # They are read whole here, to be translated.
-    _mayTakeLong = False
+    # To translate one takes longer than to look at it.
+    _least = LEAST // 2
     # What is said when the model is awake, if nothing is asked of it.
     _loaded = b""
 
@@ -200,42 +201,41 @@ class OllamaExchange(Exchange):
         super().__init__(context, client, asked)
         self._route = route
 
-    def _makePlan(self, config: Config) -> Plan:
+    def _steps(self, config: Config) -> Steps:
         asked = self._asked
         kind, encoding = (
             asked.header(b"content-type"),
             asked.header(b"content-encoding"),
         )
-        given = nameInBody(kind, encoding, asked.body, asked.length)
+        said: Said = yield Look(kind, encoding, asked.length), asked.body
+        given = said.model
         if given is None:
             raise ModelRequired()
         name, model = _found(config, given)
         self._account.model = model.name
         if model.api == "ollama":
-            return makePlan(config, asked)
-        said = {**read(_bodyOf(asked)), "model": name}
-        if isEmpty(self._route, said):
-            # How long a model stays is for llmux to say.
-            isUnload = isUnloading(said)
-            self._loaded = self._emptied(given, "unload" if isUnload else "load")
-            if isUnload:
+            return (yield from planning(config, asked))
+        if asked.length > LONGEST:
+            raise BodyTooLarge(LONGEST)
+        translating = Translating(kind, encoding, asked.length, self._route, name)
+        turned: Turned = yield translating, asked.body
+        if turned.isEmpty:
+            self._loaded = self._emptied(given, "unload" if turned.isUnload else "load")
+            if turned.isUnload:
                 raise _Said(self._loaded)
-            said["stream"] = False
-        made = translated(self._route, said)
-        body = inJSON(made.body)
         headers = [pair for pair in asked.headers if pair[0].lower() not in _DROPPED]
         headers.append((b"Content-Type", b"application/json"))
         self._asked = evolve(
             asked,
-            target=made.target,
+            target=turned.made.target,
             headers=headers,
-            body=BytesIO(body),
-            length=len(body),
+            body=turned.body,
+            length=turned.length,
         )
         if not self._loaded:
             seconds = self._context.clock.seconds
-            self._client.answering = Answering(made, given, seconds)
-        return makePlan(config, self._asked)
+            self._client.answering = Answering(turned.made, given, seconds)
+        return (yield from planning(config, self._asked))
 
     def _emptied(self, name: str, reason: str) -> bytes:
         made: dict[str, object] = {
@@ -288,13 +288,6 @@ class _Said(LLMuxError):
     """
 
     body: bytes
-
-
-def _bodyOf(asked: Asked) -> bytes:
-    if asked.length > LONGEST:
-        raise BodyTooLarge(LONGEST)
-    asked.body.seek(0)
-    return asked.body.read(asked.length)
 
 
 def _names(config: Config) -> list[tuple[str, ModelConfig]]:
