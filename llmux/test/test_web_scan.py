@@ -5,7 +5,6 @@ Tests for L{llmux.web._scan} and L{llmux.web._scanner}.
 from __future__ import annotations
 
 import os
-import sys
 from io import BytesIO
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,6 +13,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -36,7 +37,7 @@ from llmux.web._scan import (
     seen,
     written,
 )
-from llmux.web._scanner import PROGRAMS, Scanner
+from llmux.web._scanner import PATIENCE, PROGRAMS, TRIES, Scanner
 from llmux.web.exchange import Exchange
 
 JSON = b"application/json"
@@ -181,12 +182,21 @@ class ScannerTests(SynchronousTestCase):
         """
         All bodies are long.
         """
-        if sys.platform != "linux":
-            self.skipTest("programs look at bodies on Linux alone")
+        if os.name != "posix":
+            self.skipTest("no programs look at bodies here")
         self.patch(Look, "most", 0)
+        self.events = EventLoggingObserver()
+        globalLogPublisher.addObserver(self.events)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events)
         self.reactor = Programs()
         self.scanner = Scanner(self.reactor)
         self.config = makeConfig("a")
+
+    def of(self, event: str) -> list[Any]:
+        """
+        What was logged of a kind.
+        """
+        return [one for one in self.events if one.get("event") == event]
 
     def plan(self, body: bytes = BODY) -> Deferred[Plan]:
         """
@@ -224,12 +234,53 @@ class ScannerTests(SynchronousTestCase):
 
     def test_failed(self) -> None:
         """
-        If it fails, that is not the client's fault.
+        If it cannot do its work, what it should have done is done here, and
+        that is said.
         """
         planning = self.plan()
         self.end(0, b"", ProcessTerminated(1))
+        self.assertEqual(self.successResultOf(planning).model.name, "a")
+        (event,) = self.of("scan_not_started")
+        self.assertIn("dear me", event["problem"])
+
+    def test_killed(self) -> None:
+        """
+        If it is killed, another one is tried; if that is killed as well, the
+        request fails, as the body may be what has them killed.  That is not
+        the client's fault.
+        """
+        planning = self.plan()
+        self.end(0, b"", ProcessTerminated(signal=9))
+        self.end(1, b'{"said": ["a", null]}')
+        self.assertEqual(self.successResultOf(planning).model.name, "a")
+        self.assertEqual(len(self.of("scan_killed")), 1)
+        planning = self.plan()
+        for number in range(2, 2 + TRIES):
+            self.end(number, b"", ProcessTerminated(signal=9))
         why = self.failureResultOf(planning, RuntimeError).value
         self.assertIn("dear me", str(why))
+        self.assertEqual(len(self.reactor.started), 2 + TRIES)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_hung(self) -> None:
+        """
+        If it hangs it is killed after a time, which is longer for a longer
+        body, and another one is tried; its place is free then.
+        """
+        self.patch(_scanner, "MORE", 2.0 * (1 << 20) / len(BODY))
+        plans = [self.plan() for _ in range(PROGRAMS + 1)]
+        self.reactor.advance(PATIENCE + 1.9)
+        self.assertEqual(self.reactor.killed, 0)
+        self.reactor.advance(0.2)
+        self.assertEqual(self.reactor.killed, PROGRAMS)
+        self.assertIn("12 s", self.of("scan_killed")[0]["problem"])
+        for number in range(PROGRAMS):
+            self.end(number, b"", ProcessTerminated(signal=9))
+        for number in range(PROGRAMS, 2 * PROGRAMS + 1):
+            self.end(number, b'{"said": ["a", null]}')
+        for planning in plans:
+            self.successResultOf(planning)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_few(self) -> None:
         """
@@ -329,8 +380,8 @@ class ProgramTests(TestCase):
         """
         from twisted.internet import reactor
 
-        if sys.platform != "linux":
-            self.skipTest("programs look at bodies on Linux alone")
+        if os.name != "posix":
+            self.skipTest("no programs look at bodies here")
         models = {"a": {"backend_model": "org/a"}}
         config = makeConfig(models=models)
         body = BODY + b" " * (1 << 20)

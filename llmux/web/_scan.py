@@ -6,6 +6,7 @@ its own, which is this module.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -298,13 +299,58 @@ def seen(answer: bytes, made: IO[bytes] | None = None) -> Any:
     )
 
 
+class Apart(io.RawIOBase):
+    """
+    A file that is read without moving the place at which all others stand who
+    have the same descriptor.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._at = 0
+
+    def fileno(self) -> int:
+        """
+        The descriptor.
+        """
+        return self._number
+
+    def readable(self) -> bool:
+        """
+        It can be read.
+        """
+        return True
+
+    def seekable(self) -> bool:
+        """
+        It has a place.
+        """
+        return True
+
+    def seek(self, at: int, whence: int = os.SEEK_SET) -> int:
+        """
+        Go to a place, counted from the start.
+        """
+        assert whence == os.SEEK_SET
+        self._at = at
+        return at
+
+    def readinto(self, into: Any) -> int:
+        """
+        Read on.
+        """
+        data = os.pread(self._number, len(into), self._at)
+        into[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
 def main() -> None:
     """
     Be told of a look, and say what was seen.
     """
     os.nice(5)
     look = read(sys.stdin.buffer.read())
-    # Opened anew: of the one that was inherited others know where it stands.
-    with open(f"/proc/self/fd/{BODY}", "rb") as body:
-        made = os.fdopen(MADE, "wb") if look.makes else BytesIO()
-        sys.stdout.buffer.write(answered(look, body, made))
+    body: Any = io.BufferedReader(Apart(BODY))
+    made = os.fdopen(MADE, "wb") if look.makes else BytesIO()
+    sys.stdout.buffer.write(answered(look, body, made))

@@ -15,6 +15,7 @@ from math import inf
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
@@ -37,6 +38,14 @@ LEAST = 128 * 1024
 #: with all else it takes well below 50.
 TURN = 25.0
 
+#: So many programs are tried for one look, if they are killed.
+TRIES = 2
+
+#: After how many seconds a program is killed, and how many more for each MiB:
+#: far longer than any takes.  Others may wait for its place.
+PATIENCE = 10.0
+MORE = 0.1
+
 _MEBIBYTE = 1 << 20
 
 #: How many programs look at bodies at once: they take a processor each.
@@ -47,6 +56,18 @@ PROGRAMS = 2
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from llmux.web._scan import main; main()"
 )
+
+
+@frozen
+class _Failed(Exception):
+    """
+    A program has not said what it has seen.
+
+    @ivar wasKilled: whether it would have if nobody had ended it.
+    """
+
+    why: str
+    wasKilled: bool
 
 
 class _Program(ProcessProtocol):
@@ -90,12 +111,23 @@ class _Program(ProcessProtocol):
             done.callback(self._out)
         else:
             said = self._problem.decode("utf-8", "backslashreplace")
-            done.errback(RuntimeError(f"{reason.value} {said}"))
+            wasKilled = getattr(reason.value, "signal", None) is not None
+            done.errback(_Failed(f"{reason.value} {said}", wasKilled))
+
+    def expire(self, seconds: float) -> None:
+        """
+        It takes too long.
+        """
+        self._kill()
+        self.done.errback(_Failed(f"it had not ended after {seconds:g} s", True))
 
     def _cancelled(self, done: Deferred[bytes]) -> None:
+        self._kill()
+        done.errback(CancelledError())
+
+    def _kill(self) -> None:
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")
-        done.errback(CancelledError())
 
 
 class Scanner:
@@ -110,7 +142,7 @@ class Scanner:
         @param reactor: one that cannot start programs has none started.
         """
         self._reactor = reactor
-        self._hasPrograms = sys.platform == "linux" and hasattr(reactor, "spawnProcess")
+        self._hasPrograms = os.name == "posix" and hasattr(reactor, "spawnProcess")
         self._places = DeferredSemaphore(PROGRAMS)
 
     def plan(self, steps: Steps) -> Deferred[Plan]:
@@ -162,30 +194,45 @@ class Scanner:
             return look.at(body)
         await self._places.acquire()
         try:
-            try:
-                made = TemporaryFile() if look.makes else None  # noqa: SIM115
-                answer = self._start(look, body, made)
-            except OSError as error:
+            for _ in range(TRIES):
+                try:
+                    return await self._seen(look, body)
+                except OSError as error:
+                    failed = _Failed(str(error), wasKilled=False)
+                except _Failed as error:
+                    failed = error
+                if not failed.wasKilled:
+                    break
                 self.log.warn(
-                    "A large request body is looked at while everybody waits, "
-                    "since no program could be started for it: {problem}",
-                    event="scan_not_started",
-                    problem=str(error),
+                    "A program that looked at a large request body was killed: "
+                    "{problem}",
+                    event="scan_killed",
+                    problem=failed.why,
                 )
-                return look.at(body)
-            return seen(await answer, made)
         finally:
             self._places.release()
+        if failed.wasKilled:
+            # Perhaps because of what it looked at, which is not for us, then.
+            raise RuntimeError(f"nobody could look at the body: {failed.why}")
+        self.log.warn(
+            "A large request body is looked at while everybody waits, since no "
+            "program could do it: {problem}",
+            event="scan_not_started",
+            problem=failed.why,
+        )
+        return look.at(body)
 
-    def _start(
-        self, look: Look, body: IO[bytes], made: IO[bytes] | None
-    ) -> Deferred[bytes]:
+    async def _seen(self, look: Look, body: IO[bytes]) -> Any:
         """
-        @param made: where the program is to put what it makes.
+        Have a program look.
+
+        @raise BadBody: it says so.
         @raise OSError: it cannot be started.
+        @raise _Failed: it has failed.
         """
-        program = _Program(look)
+        made = TemporaryFile() if look.makes else None  # noqa: SIM115
         given = {} if made is None else {MADE: made.fileno()}
+        program = _Program(look)
         with _onDisk(body) as file:
             self._reactor.spawnProcess(
                 program,
@@ -197,7 +244,14 @@ class Scanner:
                 env=None,
                 childFDs={0: "w", 1: "r", 2: "r", BODY: file.fileno(), **given},
             )
-        return program.done
+        patience = PATIENCE + MORE * look.length / _MEBIBYTE
+        timer = self._reactor.callLater(patience, program.expire, patience)
+        try:
+            answer = await program.done
+        finally:
+            if timer.active():
+                timer.cancel()
+        return seen(answer, made)
 
 
 @contextmanager
