@@ -35,7 +35,7 @@ OF_RESTART = frozenset(
     {"unreachable", "dropped", "broken", "error shutting_down", *OF_MODEL}
 )
 OF_DISK = frozenset({"error internal_error"})
-OF_DESCRIPTORS = frozenset({"unreachable", "dropped", "error internal_error"})
+OF_DESCRIPTORS = frozenset({"error overloaded"})
 
 
 @frozen
@@ -60,7 +60,7 @@ def effects(torment: Torment) -> frozenset[str]:
     if torment.what == "disk":
         return OF_DISK | OF_MODEL
     if torment.what == "descriptors":
-        return OF_DESCRIPTORS | OF_MODEL
+        return OF_DESCRIPTORS
     return OF_MODEL
 
 
@@ -69,7 +69,7 @@ def reaches(torment: Torment, record: Record) -> bool:
     Whether a request may have felt a torment.
     """
     own = not torment.model
-    after = AFTER_OWN if torment.what in ("restart",) else AFTER
+    after = AFTER_OWN if torment.what in ("restart", "descriptors") else AFTER
     isTime = torment.began <= record.ended and record.began <= torment.ended + after
     # Whoever waits for a place that another model does not leave waits long.
     longWait = record.code == "switch_timeout"

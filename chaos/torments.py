@@ -159,10 +159,11 @@ class Tormentor:
 
     async def descriptors(self, model: str, number: float) -> None:
         """
-        There are hardly any file descriptors left, or none.
+        There are hardly any file descriptors left, or none, or fewer may be
+        open than are.
         """
         self.stage.limit(
-            resource.RLIMIT_NOFILE, self.stage.descriptors() + int(number * 8)
+            resource.RLIMIT_NOFILE, self.stage.descriptors() + int(number * 16) - 8
         )
         await asyncio.sleep(LONGEST * number)
         self.stage.limit(resource.RLIMIT_NOFILE, None)

@@ -103,7 +103,7 @@ class Multiplexer(Service):
         if policy is None:
             policy = policyNamed(config.policy.name)
         self.output = HookOutput(reactor, Louder() if verbose else Logger())
-        self.descriptors = Descriptors(reactor)
+        self.descriptors = descriptors = Descriptors(reactor)
         self._shell: ShellHooks | None = None
         if hooks is None:
             hooks = self._shell = ShellHooks(
@@ -111,16 +111,19 @@ class Multiplexer(Service):
                 config,
                 os.environ if environment is None else environment,
                 self.output,
-                descriptors=self.descriptors,
+                descriptors=descriptors,
             )
         self.switcher = Switcher(config, hooks, policy, reactor)
         self.metrics = Metrics(
-            config.models, self.switcher.costs, self.switcher.snapshot
+            config.models,
+            self.switcher.costs,
+            self.switcher.snapshot,
+            lambda: descriptors.isShort,
         )
         self._rendering = Rendering(self.metrics, reactor)
         traces = tracesFor(config.traces, reactor, tracerProvider)
         self._accountants = [*accessLogs(config, reactor), *traces]
-        self._backends = Backends(config, reactor, descriptors=self.descriptors)
+        self._backends = Backends(config, reactor, descriptors=descriptors)
         self._status = status = Status(config, self.switcher.snapshot, reactor)
         timeline = Timeline(self.switcher.snapshot, reactor)
         self._control = Control(

@@ -120,6 +120,25 @@ class BooksTests(SynchronousTestCase):
         self.assertSaid(self.judged([gone]), "unreachable")
         self.assertEqual(self.judged([gone], Torment("restart", "", 9, 10)), [])
 
+    def test_descriptors(self) -> None:
+        """
+        That there were no descriptors explains that there were none, and for a
+        moment only, not that somebody was not answered.
+        """
+        torment = Torment("descriptors", "", 9, 9.5)
+        full = record(end="error", code="overloaded")
+        self.assertSaid(self.judged([full]), "overloaded")
+        self.assertEqual(self.judged([full], torment), [])
+        for end, code in (
+            ("unreachable", ""),
+            ("dropped", ""),
+            ("error", "internal_error"),
+            ("error", "wake_failed"),
+        ):
+            self.assertSaid(self.judged([record(end=end, code=code)], torment), end)
+        early = Torment("descriptors", "", 5, 6)
+        self.assertSaid(self.judged([full], early), "overloaded")
+
     def test_reload(self) -> None:
         """
         Another configuration explains nothing.

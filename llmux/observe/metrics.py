@@ -66,12 +66,14 @@ class Metrics:
         models: Iterable[str],
         costs: ICosts | None = None,
         snapshot: Callable[[], Snapshot] | None = None,
+        isShort: Callable[[], bool] = bool,
     ) -> None:
         """
         @param models: the names of the configured models, which are shown
             from the start.
         @param costs: what C{llmux_switch_cost_ema_seconds} is read from.
         @param snapshot: what C{llmux_request_queue_age_seconds} is read from.
+        @param isShort: says whether file descriptors are short.
         """
         self.registry = registry = CollectorRegistry()
         counter = partial(Counter, registry=registry)
@@ -79,6 +81,7 @@ class Metrics:
         histogram = partial(Histogram, registry=registry)
         self.costs = costs
         self._snapshot = snapshot
+        self._isShort = isShort
         pair, model, hook = ["from", "to"], ["model"], ["model", "hook"]
         self._switches = counter(
             "llmux_switch_total",
@@ -215,6 +218,10 @@ class Metrics:
             "llmux_decisions_refused_total",
             "Decisions of the policy that would have broken a promise.",
         )
+        self._short = gauge(
+            "llmux_descriptors_short",
+            "1 while new clients may have to wait for file descriptors, else 0.",
+        )
         self._pairs: set[tuple[str, str]] = set()
         self._answers: dict[tuple[str, int], Tally] = {}
         self._models: dict[str, ModelSeries] = {}
@@ -293,6 +300,7 @@ class Metrics:
         for name, model in self._models.items():
             self._depth.labels(name).set(model.depth)
             self._inFlight.labels(name).set(model.inFlight)
+        self._short.set(self._isShort())
         if self._snapshot is not None:
             snapshot = self._snapshot()
             for name, view in snapshot.models.items():

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import (
     ConnectBindError,
     ConnectionRefusedError,
@@ -505,45 +506,67 @@ class ShortageTests(SynchronousTestCase):
         self.assertRaises(BlockingIOError, patient.accept)
         self.assertEqual(met, ["met"])
 
-    def test_port(self) -> None:
+    def assertGuarded(self, endpoint: Any, family: int) -> None:
         """
         A port of Twisted's accepts as many as there is room for, and the
         others later.
         """
-        from twisted.internet.selectreactor import SelectReactor
-        from twisted.internet.tcp import Port as RealPort
-
-        reactor: Any = SelectReactor()
         made: list[Any] = []
 
         class Accepting(Protocol):
             def connectionMade(self) -> None:
                 made.append(self)
 
+        port: Any = self.successResultOf(
+            endpoint.listen(Factory.forProtocol(Accepting))
+        )
         system = System()
-        descriptors = Descriptors(Clock(), system)
-        port: Any = RealPort(0, Factory.forProtocol(Accepting), 9, "127.0.0.1", reactor)
-        port.startListening()
-        descriptors.guard(port)
-        clients = [
-            socket.create_connection(("127.0.0.1", port.getHost().port))
-            for _ in range(3)
-        ]
+        Descriptors(Clock(), system).guard(port)
+        clients = [socket.socket(family) for _ in range(3)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.connect(port.socket.getsockname())
         counts = []
         for used in (100, 100 - FEWEST, 10):
             system.used = used
             port.doRead()
-            counts.append((len(made), port in reactor.getReaders()))
+            counts.append((len(made), port in self.reactor.getReaders()))
             port.startReading()
         self.assertEqual(counts, [(0, False), (1, True), (3, True)])
-        for client in clients:
-            client.close()
         for protocol in made:
             protocol.transport.abortConnection()
         port.connectionLost(None)
-        descriptors.guard(object())
-        for reader in [*reactor._internalReaders]:
+
+    def test_ports(self) -> None:
+        """
+        That holds for TCP, for Unix sockets and for sockets that were
+        inherited.
+        """
+        from twisted.internet.selectreactor import SelectReactor
+
+        self.reactor: Any = SelectReactor()
+        for description, family in (
+            ("tcp:0:interface=127.0.0.1", socket.AF_INET),
+            (f"unix:{os.path.relpath(self.mktemp())}", socket.AF_UNIX),
+        ):
+            endpoint = serverFromString(self.reactor, description)
+            self.assertGuarded(endpoint, family)
+        # It is the endpoint's to close.
+        inherited = socket.create_server(("127.0.0.1", 0))
+        inherited.setblocking(False)
+        adopted = AdoptedStreamServerEndpoint(
+            self.reactor, inherited.detach(), socket.AF_INET
+        )
+        self.assertGuarded(adopted, socket.AF_INET)
+        for reader in [*self.reactor._internalReaders]:
             reader.connectionLost(None)
+
+    def test_others(self) -> None:
+        """
+        A port of another kind stays as it is.
+        """
+        port = object()
+        Descriptors(Clock(), System()).guard(port)
 
 
 @implementer(IStreamClientEndpoint)

@@ -251,6 +251,10 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"llmux_decisions_refused_total": "0x55 1x6"},
         {"llmux_decisions_refused_total": "7x60"},
     ),
+    "LLMuxFewDescriptors": (
+        {"llmux_descriptors_short": "0x50 1x10"},
+        {"llmux_descriptors_short": "0x57 1x3"},
+    ),
 }
 
 

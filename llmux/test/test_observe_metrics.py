@@ -354,6 +354,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.sample("llmux_bound_missed_total", model="a"), 1)
         self.assertEqual(self.sample("llmux_decisions_refused_total"), 1)
 
+    def test_short(self) -> None:
+        """
+        It is shown whether file descriptors are short.
+        """
+        self.assertEqual(self.sample("llmux_descriptors_short"), 0)
+        self.metrics = Metrics(["a"], isShort=lambda: True)
+        self.assertEqual(self.sample("llmux_descriptors_short"), 1)
+
     def test_render(self) -> None:
         """
         The content type is that of the text, which is what is asked for if

@@ -201,6 +201,12 @@ class MultiplexerTests(ServiceTestCase):
         multiplexer = self.multiplexer()
         body, kind = multiplexer._renderMetrics()
         self.assertIn(b"llmux_model_in_flight", body)
+        self.assertIn(b"\nllmux_descriptors_short 0.0\n", body)
+        multiplexer.descriptors.met()
+        self.reactor.advance(1)
+        self.assertTrue(multiplexer.descriptors.isShort)
+        body, _ = multiplexer._renderMetrics()
+        self.assertIn(b"\nllmux_descriptors_short 1.0\n", body)
         self.assertTrue(kind.startswith(b"text/plain"))
 
     def test_public(self) -> None:
