@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.config import Shape
 from llmux.web._errors import BadBody
+from llmux.web._looks import Look, Renaming, Shaping, Translating
 from llmux.web._ollamaasked import Route
-from llmux.web._scan import Look, Renaming, Shaping, Translating
 from llmux.web._scanner import LEAST, TURN
 from llmux.web.ollama import OllamaExchange
 

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from llmux.test._memory import FakeClient, MemoryCase, makeAsked
-from llmux.web._heartbeat import wantsEvents
+from llmux.web._heartbeat import lookForEvents
 from llmux.web._late import errorIn
+from llmux.web._looks import Look, Streaming
 from llmux.web._plan import MEBIBYTE, makePlan
 from llmux.web.exchange import Exchange
 
@@ -19,9 +22,9 @@ EVENTS = (
 )
 
 
-class HeartbeatTests(MemoryCase):
+class HeartbeatCase(MemoryCase):
     """
-    When it beats, and what it says.
+    With a client.
     """
 
     def ask(self, **asked: Any) -> FakeClient:
@@ -31,6 +34,12 @@ class HeartbeatTests(MemoryCase):
         client = FakeClient()
         Exchange(self.context, client, makeAsked(**{"body": STREAM, **asked})).start()
         return client
+
+
+class HeartbeatTests(HeartbeatCase):
+    """
+    When it beats, and what it says.
+    """
 
     def test_usual(self) -> None:
         """
@@ -136,6 +145,82 @@ class HeartbeatTests(MemoryCase):
         self.assertEqual(positions, [b"1", b"2", b"3"])
 
 
+class LargeTests(HeartbeatCase):
+    """
+    Of a large body it takes a while to find out whether a stream is wanted.
+    """
+
+    def large(self) -> FakeClient:
+        """
+        Have a client ask, and look until it is time to.
+        """
+        self.cancelled = 0
+        scanner: Any = self
+        self.context.scanner = scanner
+        client = self.ask()
+        self.clock.advance(15)
+        self.assertIsInstance(self.asked, Streaming)
+        self.assertEqual(client.said, [])
+        return client
+
+    def look(self, look: Look, body: object) -> Deferred[bool]:
+        """
+        See L{llmux.web._scanner.Scanner.look}.
+        """
+
+        def cancelled(looking: Deferred[bool]) -> None:
+            self.cancelled += 1
+
+        self.asked = look
+        self.looking: Deferred[bool] = Deferred(cancelled)
+        return self.looking
+
+    def test_wanted(self) -> None:
+        """
+        It begins when that is known.
+        """
+        client = self.large()
+        self.clock.advance(60)
+        self.assertEqual(client.said, [])
+        self.looking.callback(True)
+        self.assertEqual(len(client.said), 2)
+        self.clock.advance(15)
+        self.assertEqual(len(client.said), 3)
+
+    def test_notWanted(self) -> None:
+        """
+        It does not begin if none is.
+        """
+        client = self.large()
+        self.looking.callback(False)
+        self.clock.advance(60)
+        self.assertEqual(client.said, [])
+
+    def test_over(self) -> None:
+        """
+        When the model's server is asked, or the client has left, nobody wants
+        to know it any more.
+        """
+        client = self.large()
+        client.leave()
+        self.assertEqual(self.cancelled, 1)
+        self.large()
+        self.hooks.finish("a")
+        self.hooks.finish("b")
+        self.assertEqual(self.cancelled, 1)
+        self.servers.accept().send(EVENTS)
+
+    def test_failed(self) -> None:
+        """
+        If it cannot be found out, that is logged, and there is no beat.
+        """
+        client = self.large()
+        self.looking.errback(RuntimeError("dear me"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.clock.advance(60)
+        self.assertEqual(client.said, [])
+
+
 class StreamTests(MemoryCase):
     """
     Who wants a stream of events.
@@ -146,7 +231,8 @@ class StreamTests(MemoryCase):
         Whether a request does.
         """
         made = makeAsked(**{"body": STREAM, **asked})
-        return wantsEvents(made, makePlan(self.config, made))
+        look = lookForEvents(made, makePlan(self.config, made))
+        return look is not None and look.at(made.body)
 
     def test_json(self) -> None:
         """

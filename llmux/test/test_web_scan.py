@@ -21,22 +21,14 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from llmux.config import Shape
 from llmux.test._memory import FakeClient, MemoryCase, makeAsked
 from llmux.testing import makeConfig
-from llmux.web import _naming, _plan, _scan, _scanner
+from llmux.web import _looks, _naming, _plan, _scanner
 from llmux.web._errors import BadBody
+from llmux.web._looks import Look, Renaming, Shaping, Streaming, Translating
 from llmux.web._ollamaasked import Route, Turned
-from llmux.web._pieces import chunks
+from llmux.web._pieces import Slice, chunks
 from llmux.web._plan import Asked, Plan, Steps
 from llmux.web._scan import BODY as BODY_DESCRIPTOR
-from llmux.web._scan import (
-    Look,
-    Renaming,
-    Shaping,
-    Translating,
-    answered,
-    read,
-    seen,
-    written,
-)
+from llmux.web._scan import answered, read, seen, written
 from llmux.web._scanner import PATIENCE, PROGRAMS, TRIES, Scanner
 from llmux.web.exchange import Exchange
 
@@ -70,6 +62,7 @@ class LookTests(SynchronousTestCase):
             Shaping(JSON, None, 5, SHAPE, None),
             Shaping(b"\xff", None, 5, SHAPE, "b"),
             Translating(None, None, 5, Route.CHAT, "\ud800 \xe4"),
+            Streaming(JSON, None, 5, (Slice(0, 3), b"\xff", Slice(4, 5))),
         ):
             self.assertEqual(read(written(look)), look)
 
@@ -84,6 +77,8 @@ class LookTests(SynchronousTestCase):
             Renaming(JSON, None, length, "b"),
             Shaping(JSON, None, length, SHAPE, "b"),
             Shaping(b"multipart/form-data", None, length, SHAPE, None),
+            Streaming(JSON, None, length, (Slice(0, length),)),
+            Streaming(JSON, None, length, (b'{"stream":true,', Slice(1, length))),
         ):
             self.assertEqual(
                 seen(answered(look, BytesIO(BODY), BytesIO())), look.at(BytesIO(BODY))
@@ -116,7 +111,7 @@ class LookTests(SynchronousTestCase):
         body = b'{"messages":[],"x":[%b1]}' % (b"[]," * 10)
         look = Translating(JSON, None, len(body), Route.CHAT, "a")
         look.at(BytesIO(body))
-        self.patch(_scan, "PARTS", 20)
+        self.patch(_looks, "PARTS", 20)
         self.assertRaises(BadBody, look.at, BytesIO(body))
 
     def test_bad(self) -> None:

@@ -14,13 +14,16 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from llmux.observe.account import Account
 from llmux.switching.outlook import Outlook, outlook
 from llmux.web._context import Context
 from llmux.web._headers import Pair
-from llmux.web._model import wantsStream
+from llmux.web._looks import Streaming
 from llmux.web._pieces import sizeOf
 from llmux.web._plan import MEBIBYTE, Asked, Plan
 
@@ -59,9 +62,13 @@ class Heartbeat:
     @ivar beats: how often it was told.
     """
 
+    log = Logger()
+
     isBegun = False
     beats = 0
     _timer: IDelayedCall | None = None
+    # Looks into a large body.
+    _looking: Deferred[bool] | None = None
 
     def __init__(
         self,
@@ -103,6 +110,9 @@ class Heartbeat:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
 
     def settle(self, account: Account) -> None:
         """
@@ -139,14 +149,31 @@ class Heartbeat:
 
     def _beat(self) -> None:
         self._timer = None
-        if not self.isBegun:
-            if not wantsEvents(self._asked, self._plan):
-                return
+        if self.isBegun:
+            self._tellMore()
+            return
+        look = lookForEvents(self._asked, self._plan)
+        if look is not None:
+            looking = self._context.scanner.look(look, self._asked.body)
+            self._looking = looking
+            looking.addCallback(self._found).addErrback(self._notFound)
+
+    def _found(self, wantsEvents: bool) -> None:
+        self._looking = None
+        if wantsEvents:
             self.isBegun = True
             self._begin()
             self.tell()
             headers = [*_HEAD, (b"X-Request-Id", self._asked.requestId)]
             self._client.head(200, b"", headers, None)
+            self._tellMore()
+
+    def _notFound(self, why: Failure) -> None:
+        self._looking = None
+        if not why.check(CancelledError):
+            self.log.failure("while looking whether a stream is wanted", why)
+
+    def _tellMore(self) -> None:
         self._client.write(self._said())
         self.beats += 1
         self.start()
@@ -178,22 +205,23 @@ def _words(what: Outlook, name: str, waited: float) -> str:
     return f"{said}, about {ceil(what.seconds)} s left"
 
 
-def wantsEvents(asked: Asked, plan: Plan) -> bool:
+def lookForEvents(asked: Asked, plan: Plan) -> Streaming | None:
     """
-    Whether a request, as it is going to be sent, asks for a stream of events.
+    How to find out whether a request, as it is going to be sent, asks for a
+    stream of events.
+
+    @return: L{None} if it does not.
     """
     path = plan.target.partition(b"?")[0]
-    return (
-        asked.method == b"POST"
-        and path not in _OTHERS
-        and sizeOf(plan.pieces) <= _LARGEST
-        and wantsStream(
-            asked.header(b"content-type"),
-            asked.header(b"content-encoding"),
-            plan.pieces,
-            asked.body,
-        )
-    )
+    if (
+        asked.method != b"POST"
+        or path in _OTHERS
+        or not plan.pieces
+        or sizeOf(plan.pieces) > _LARGEST
+    ):
+        return None
+    kind, encoding = asked.header(b"content-type"), asked.header(b"content-encoding")
+    return Streaming(kind, encoding, asked.length, plan.pieces)
 
 
 def unencoded(headers: Sequence[Pair]) -> list[Pair]:

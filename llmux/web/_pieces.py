@@ -9,11 +9,12 @@ system may drop their pages as it likes.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from mmap import ACCESS_COPY, ACCESS_READ, mmap
-from typing import IO
+from typing import IO, Any
 
 from attrs import frozen
 
@@ -82,6 +83,28 @@ def sizeOf(pieces: Pieces) -> int:
     """
     return sum(
         piece.stop - piece.start if isinstance(piece, Slice) else len(piece)
+        for piece in pieces
+    )
+
+
+def piecesInJSON(pieces: Pieces) -> list[Any]:
+    """
+    A body, ready for JSON.
+    """
+    return [
+        [piece.start, piece.stop]
+        if isinstance(piece, Slice)
+        else b64encode(piece).decode()
+        for piece in pieces
+    ]
+
+
+def piecesFrom(pieces: list[Any]) -> Pieces:
+    """
+    What L{piecesInJSON} has made.
+    """
+    return tuple(
+        b64decode(piece) if isinstance(piece, str) else Slice(*piece)
         for piece in pieces
     )
 

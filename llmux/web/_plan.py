@@ -16,6 +16,7 @@ from llmux.errors import UnknownModel
 from llmux.web._errors import BadBody, BodyTooLarge, ModelRequired, NotFound
 from llmux.web._headers import Pair
 from llmux.web._json import plainlySaid
+from llmux.web._looks import Look, Renaming, Shaping
 from llmux.web._model import (
     Pieces,
     Said,
@@ -24,7 +25,6 @@ from llmux.web._model import (
     nameInTarget,
     withModelInQuery,
 )
-from llmux.web._scan import Look, Renaming, Shaping
 from llmux.web._target import PREFIX
 
 __all__ = ()

@@ -1,7 +1,6 @@
 # -*- test-case-name: llmux.test.test_web_scan -*-
 """
-Looks at request bodies, as values: they can be done here, or by a program of
-its own, which is this module.
+The program that looks at request bodies: what it is told and what it says.
 """
 
 from __future__ import annotations
@@ -10,20 +9,16 @@ import io
 import json
 import os
 import sys
-from base64 import b64decode, b64encode
 from io import BytesIO
 from shutil import copyfileobj
 from typing import IO, Any
 
-from attrs import frozen
-
 from llmux.config import Shape
-from llmux.web import _cost
 from llmux.web._errors import BadBody
-from llmux.web._json import looksLikeObject
-from llmux.web._model import Pieces, Said, Slice, saidInBody, shaped, withModel
-from llmux.web._ollamaasked import Route, Translated, Turned, turned
-from llmux.web._pieces import viewed
+from llmux.web._looks import Look, Renaming, Shaping, Streaming, Translating
+from llmux.web._model import Said
+from llmux.web._ollamaasked import Route, Translated, Turned
+from llmux.web._pieces import piecesFrom, piecesInJSON
 
 __all__ = ()
 
@@ -33,168 +28,6 @@ BODY = 3
 #: The descriptor at which it finds a file for what it makes, if it makes
 #: anything.
 MADE = 4
-
-#: How many values a body may have that is translated.
-PARTS = 2 * 1024 * 1024
-
-
-@frozen
-class Look:
-    """
-    A look at a body.
-
-    @ivar kind: its C{Content-Type}.
-    @ivar encoding: its C{Content-Encoding}.
-    @ivar length: its length in bytes.
-    @cvar worst: how many milliseconds each MiB of it can take, whatever is in
-        it.
-    @cvar most: how long it can be, in bytes, for what L{cost} tells to be
-        worth a thought.
-    @cvar makes: whether a body is made of it, of any length.
-    """
-
-    kind: bytes | None
-    encoding: bytes | None
-    length: int
-
-    worst = 6.0
-    most = 16 << 20
-    makes = False
-
-    def cost(self, text: memoryview) -> float:
-        """
-        @param text: the body.
-
-        @return: how many milliseconds it takes, at most.
-        """
-        return self._asForm(text) + (_cost.skimming(text) if self._isJSON(text) else 0)
-
-    def _isJSON(self, text: memoryview) -> bool:
-        return b"json" in (self.kind or b"").lower() or looksLikeObject(text)
-
-    def _asForm(self, text: memoryview) -> float:
-        kind = (self.kind or b"").lower()
-        isForm = b"multipart/" in kind or b"form-" in kind
-        return 4e-6 * len(text) if isForm else 0.0
-
-    def at(self, body: IO[bytes]) -> Any:
-        """
-        Look.
-
-        @raise BadBody: see the functions that do it.
-        """
-        return saidInBody(self.kind, self.encoding, body, self.length)
-
-    def more(self) -> dict[str, Any]:
-        """
-        What else the program is told.
-        """
-        return {}
-
-
-@frozen
-class Renaming(Look):
-    """
-    See L{withModel}.
-    """
-
-    name: str
-
-    worst = 60.0
-    most = 4 << 20
-
-    def cost(self, text: memoryview) -> float:
-        """
-        See L{Look.cost}.
-        """
-        return self._asForm(text) + (_cost.renaming(text) if self._isJSON(text) else 0)
-
-    def at(self, body: IO[bytes]) -> Pieces:
-        """
-        See L{Look.at}.
-        """
-        return withModel(self.kind, body, self.length, self.name, self.encoding)
-
-    def more(self) -> dict[str, Any]:
-        """
-        See L{Look.more}.
-        """
-        return {"name": self.name}
-
-
-@frozen
-class Shaping(Look):
-    """
-    See L{shaped}.
-    """
-
-    shape: Shape
-    name: str | None
-
-    worst = 250.0
-    most = 4 << 20
-
-    def cost(self, text: memoryview) -> float:
-        """
-        See L{Look.cost}.
-        """
-        return _cost.shaping(text)
-
-    def at(self, body: IO[bytes]) -> Pieces | None:
-        """
-        See L{Look.at}.
-        """
-        return shaped(
-            self.kind, self.encoding, body, self.length, self.shape, self.name
-        )
-
-    def more(self) -> dict[str, Any]:
-        """
-        See L{Look.more}.
-        """
-        shape = self.shape
-        return {
-            "always": {name: value.decode() for name, value in shape.always.items()},
-            "default": {name: value.decode() for name, value in shape.default.items()},
-            "never": sorted(shape.never),
-            "name": self.name,
-        }
-
-
-@frozen
-class Translating(Look):
-    """
-    See L{turned}.
-    """
-
-    route: Route
-    name: str
-
-    worst = 400.0
-    most = 8 << 20
-    makes = True
-
-    def cost(self, text: memoryview) -> float:
-        """
-        See L{Look.cost}.
-        """
-        return _cost.translating(text)
-
-    def at(self, body: IO[bytes]) -> Turned:
-        """
-        See L{Look.at}.
-        """
-        with viewed(body, self.length) as view:
-            if _cost.parts(view) > PARTS:
-                raise BadBody("the body has too many parts to be translated")
-            text = bytes(view)
-        return turned(self.route, text, self.name)
-
-    def more(self) -> dict[str, Any]:
-        """
-        See L{Look.more}.
-        """
-        return {"route": self.route.name, "name": self.name}
 
 
 def written(look: Look) -> bytes:
@@ -227,6 +60,8 @@ def read(text: bytes) -> Look:
         )
         shape = Shape(always, default, frozenset(said["never"]))
         return Shaping(kind, encoding, length, shape, said["name"])
+    if "pieces" in said:
+        return Streaming(kind, encoding, length, piecesFrom(said["pieces"]))
     if "route" in said:
         route = Route[said["route"]]
         return Translating(kind, encoding, length, route, said["name"])
@@ -258,17 +93,10 @@ def answered(look: Look, body: IO[bytes], made: IO[bytes]) -> bytes:
                 "turned": [seen.length, seen.isEmpty, seen.isUnload],
                 "route": about.route.name,
             }
-        elif seen is None:
-            answer = {"pieces": None}
+        elif isinstance(seen, bool):
+            answer = {"wants": seen}
         else:
-            answer = {
-                "pieces": [
-                    [piece.start, piece.stop]
-                    if isinstance(piece, Slice)
-                    else b64encode(piece).decode()
-                    for piece in seen
-                ]
-            }
+            answer = {"pieces": None if seen is None else piecesInJSON(seen)}
     return json.dumps(answer).encode("ascii")
 
 
@@ -291,12 +119,9 @@ def seen(answer: bytes, made: IO[bytes] | None = None) -> Any:
             Route[told["route"]], target.encode("ascii"), {}, isStream, isRaw
         )
         return Turned(about, made or BytesIO(), *told["turned"])
-    if told["pieces"] is None:
-        return None
-    return tuple(
-        b64decode(piece) if isinstance(piece, str) else Slice(*piece)
-        for piece in told["pieces"]
-    )
+    if "wants" in told:
+        return told["wants"]
+    return None if told["pieces"] is None else piecesFrom(told["pieces"])
 
 
 class Apart(io.RawIOBase):

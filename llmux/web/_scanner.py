@@ -24,9 +24,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.web._errors import BadBody
+from llmux.web._looks import Look
 from llmux.web._pieces import viewed
 from llmux.web._plan import Plan, Steps
-from llmux.web._scan import BODY, MADE, Look, seen, written
+from llmux.web._scan import BODY, MADE, seen, written
 
 __all__ = ()
 
@@ -153,6 +154,15 @@ class Scanner:
             is killed.
         """
         return Deferred.fromCoroutine(self._plan(steps))
+
+    def look(self, look: Look, body: IO[bytes]) -> Deferred[Any]:
+        """
+        As L{Look.at}.
+
+        @return: may have fired.  It may be cancelled, too.
+        """
+        isShort = self._costOf(look, body, TURN) <= TURN
+        return Deferred.fromCoroutine(self._found(look, body, isShort))
 
     async def _plan(self, steps: Steps) -> Plan:
         left = TURN

@@ -28,12 +28,12 @@ from llmux.web._errors import (
     WrongMethod,
     answerTo,
 )
+from llmux.web._looks import Look, Translating
 from llmux.web._model import Said
 from llmux.web._ollamaanswer import Answering, timeOf
 from llmux.web._ollamaasked import Route, Turned, inJSON, read
 from llmux.web._ollamaclient import OllamaClient
 from llmux.web._plan import Asked, Plan, Steps, planning
-from llmux.web._scan import Look, Translating
 from llmux.web._scanner import LEAST
 from llmux.web.exchange import Context, Exchange, sendAnswer
 
