@@ -203,6 +203,43 @@ class AnsweringTests(SynchronousTestCase):
         line = json.loads(embed.whole(b'{"data": [{"embedding": [1]}]}'))
         self.assertEqual(line["embeddings"], [[1]])
 
+    def test_vectors(self) -> None:
+        """
+        Vectors are in the order of the texts, and each number is as the
+        model's server has written it.
+        """
+        said = b"""{
+            "data": [{"index": 1, "embedding": [1.50, -1e-07]},
+                     {"index": 0, "embedding": [0.10, 2], "object": "embedding"}],
+            "usage": {"prompt_tokens": 7, "total_tokens": 7}, "model": "x"
+        }"""
+        made = self.ask(Route.EMBED).whole(said)
+        self.assertIn(b"[[0.10, 2], [1.50, -1e-07]]", made)
+        self.assertTrue(made.endswith(b"}\n"))
+        line = json.loads(made)
+        self.assertEqual((line["model"], line["prompt_eval_count"]), ("m", 7))
+        self.assertEqual(
+            self.ask(Route.EMBEDDINGS).whole(said), b'{"embedding": [0.10, 2]}\n'
+        )
+
+    def test_noVectors(self) -> None:
+        """
+        What is no answer of that kind is none.
+        """
+        for route in (Route.EMBED, Route.EMBEDDINGS):
+            for body, words in (
+                (b"{", "in JSON"),
+                (b"\xff", "in JSON"),
+                (b'{"data": [], "usage": {"\xff": 1}}', "in JSON"),
+                (b"[]", "something else"),
+                (b'{"data": {}}', "something else"),
+                (b'{"data": [{"embedding": [1], "index": "x"}]}', "something else"),
+                (b'{"data": [{"embedding": [1]}], "usage": 1}', "something else"),
+            ):
+                error = self.assertRaises(Broken, self.ask(route).whole, body)
+                self.assertIn(words, str(error))
+        self.assertRaises(Broken, self.ask(Route.EMBEDDINGS).whole, b'{"data": []}')
+
     @given(st.lists(st.integers(0, 400), max_size=8), st.sampled_from(["\n", "\r\n"]))
     def test_anyPieces(self, cuts: list[int], end: str) -> None:
         """

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+import msgspec
+
 from llmux.errors import LLMuxError
 from llmux.web._ollamaasked import Route, Translated, inJSON
 
@@ -20,6 +22,9 @@ LONGEST = 16 * 1024 * 1024
 
 #: What is said of an answer that was not at its end.
 UNFINISHED = "the model's server broke off before its answer was complete"
+
+_NO_JSON = "the model's server did not answer in JSON"
+_OTHER = "the model's server answered something else"
 
 #: Why answers end, in Ollama's words.
 _REASONS = {"length": "length"}
@@ -52,6 +57,21 @@ def timeOf(seconds: float) -> str:
     """
     at = datetime.fromtimestamp(seconds, timezone.utc)
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class _Vector(msgspec.Struct):
+    # As it stands there: to read thousands of numbers and to write them again
+    # takes fifty times as long.
+    embedding: msgspec.Raw
+    index: int = 0
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: dict[str, Any] | None = None
+
+
+_vectors = msgspec.json.Decoder(_Vectors)
 
 
 class Answering:
@@ -98,15 +118,13 @@ class Answering:
 
         @raise Broken: it is none.
         """
+        if self._asked.route in (Route.EMBED, Route.EMBEDDINGS):
+            return self._embedded(body)
         try:
             said = json.loads(body)
         except (ValueError, RecursionError):
-            raise Broken("the model's server did not answer in JSON") from None
+            raise Broken(_NO_JSON) from None
         try:
-            if self._asked.route is Route.EMBED:
-                return inJSON(self._embedded(said))
-            if self._asked.route is Route.EMBEDDINGS:
-                return inJSON({"embedding": _vectors(said)[0]})
             choice = said["choices"][0]
             self._usage = said.get("usage") or {}
             self._reason = choice.get("finish_reason") or "stop"
@@ -117,16 +135,26 @@ class Answering:
             self._fill(final, *_wordsOf(message), self._takeCalls())
             return inJSON(final)
         except (LookupError, TypeError, AttributeError):
-            raise Broken("the model's server answered something else") from None
+            raise Broken(_OTHER) from None
 
-    def _embedded(self, said: Any) -> dict[str, Any]:
-        usage = said.get("usage") or {}
-        return {
+    def _embedded(self, body: bytes) -> bytes:
+        try:
+            said = _vectors.decode(body)
+            parts = sorted(said.data, key=lambda part: part.index)
+            vectors = [bytes(part.embedding) for part in parts]
+            if self._asked.route is Route.EMBEDDINGS:
+                return b'{"embedding": %b}\n' % vectors[0]
+        except (msgspec.ValidationError, LookupError):
+            raise Broken(_OTHER) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Broken(_NO_JSON) from None
+        about = {
             "model": self._name,
-            "embeddings": _vectors(said),
             "total_duration": self._since(self._began),
-            "prompt_eval_count": usage.get("prompt_tokens", 0),
+            "prompt_eval_count": (said.usage or {}).get("prompt_tokens", 0),
         }
+        line = inJSON(about).removesuffix(b"}\n")
+        return b'%b, "embeddings": [%b]}\n' % (line, b", ".join(vectors))
 
     # An answer that comes bit by bit.
 
@@ -315,8 +343,3 @@ def _called(call: Mapping[str, str]) -> dict[str, Any]:
         raise Broken("the model calls a tool with arguments that are no JSON object")
     made: dict[str, Any] = {"function": {"name": call["name"], "arguments": arguments}}
     return {"id": call["id"], **made} if call["id"] else made
-
-
-def _vectors(said: Any) -> list[Any]:
-    parts = sorted(said["data"], key=lambda part: part.get("index", 0))
-    return [part["embedding"] for part in parts]
