@@ -588,10 +588,16 @@ class AcceptanceTests(TestCase):
 
     timeout = 60
 
-    def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
+        """
+        Make hooks, in the reactor: a process that is gone before it runs is
+        noticed while it starts, and a test that is over by that leaves a
+        reactor which notices no end of a process in the next.
+        """
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
+        await deferLater(self.reactor, 0)
         self.folder = tempfile.mkdtemp(prefix="llmux test's ")
         self.addCleanup(shutil.rmtree, self.folder)
         self.output = HookOutput(IReactorTime(reactor))
