@@ -156,6 +156,7 @@ class Streaming(Look):
     pieces: Pieces
 
     worst = 8.0
+    most = 8 << 20
 
     def at(self, body: IO[bytes]) -> bool:
         """
