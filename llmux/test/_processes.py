@@ -151,11 +151,11 @@ class Running:
                 f"still running after {patience:g} s; it printed:\n{self.output()}"
             ) from None
 
-    def openFiles(self) -> int:
+    def openFiles(self) -> set[int]:
         """
-        How many descriptors it has open.
+        The descriptors that it has open.
         """
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}
 
     def isRunning(self) -> bool:
         """

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 
 from attrs import define, field
 
@@ -158,20 +161,20 @@ class FewDescriptorsTests(ProcessTestCase):
         most = 0
         asking = asyncio.gather(*(one(number) for number in range(MANY)))
         while not asking.done():
-            most = max(most, service.running.openFiles())
+            most = max(most, len(service.running.openFiles()))
             await asyncio.wait({asking}, timeout=0.01)
         await asking
         for _, writer in silent:
             writer.close()
         return got, most
 
-    def assertServed(self, lane: str) -> None:
+    def assertServed(self, lane: str) -> Service:
         """
         All are served in the end, hooks run meanwhile, and when all have left
         everything is as it was.
         """
         service = self.few(lane)
-        descriptors = service.running.openFiles()
+        descriptors = len(service.running.openFiles())
         got, most = asyncio.run(asyncio.wait_for(self.crowd(service), SOON))
         said = service.running.output()
         self.assertEqual(got, {200: 2 * MANY}, said)
@@ -184,25 +187,86 @@ class FewDescriptorsTests(ProcessTestCase):
         self.assertNotIn("Too many open files", said)
         self.assertNotIn("Traceback", said)
         eventually(
-            lambda: "enough file descriptors again" in service.running.output(),
-            "it is over",
-        )
-        eventually(
-            lambda: service.running.openFiles() <= descriptors + 4,
+            lambda: len(service.running.openFiles()) <= descriptors + 4,
             "all connections are closed",
         )
         self.assertEqual(service.chat("llama").status, 200)
-        service.stop()
+        return service
 
     def test_lane(self) -> None:
         """
         Many more clients than there are descriptors are all served, one after
         the other.
         """
-        self.assertServed("on")
+        service = self.assertServed("on")
+        eventually(
+            lambda: "enough file descriptors again" in service.running.output(),
+            "it is over",
+        )
 
     def test_usualWay(self) -> None:
         """
         The same holds for requests that go the usual way.
         """
         self.assertServed("off")
+
+    def assertWaits(self, lane: str) -> None:
+        """
+        While none are left, what is asked for waits: for the hook that wakes
+        its model, for the connection to that, and for the file to read.
+        """
+        (backend,) = self.backends("llama")
+        settings = self.settings(backend, lane=lane, loading_heartbeat_secs=0)
+        service = self.serve(settings)
+        eventually(
+            lambda: (
+                service.get("/llmux/status").json()["models"][0]["state"] == "asleep"
+            ),
+            "it is known that the model sleeps",
+        )
+        limits = resource.prlimit(service.running.pid, resource.RLIMIT_NOFILE)
+
+        async def asked() -> tuple[int, bytes]:
+            client = Client(service.port)
+            status, _ = await client.ask(chat("nobody"))
+            self.assertEqual(status, 404)
+            taken = service.running.openFiles()
+            lowest = next(number for number in count() if number not in taken)
+            few = (lowest, limits[1])
+            resource.prlimit(service.running.pid, resource.RLIMIT_NOFILE, few)
+            asking = asyncio.ensure_future(client.ask(chat("llama")))
+            while "descriptors left" not in service.running.output():
+                await asyncio.sleep(0.02)
+            service.running.signal(signal.SIGHUP)
+            new = asyncio.ensure_future(Client(service.port).ask(chat("llama")))
+            done, _ = await asyncio.wait({asking, new}, timeout=1.5)
+            self.assertEqual(done, set())
+            self.assertEqual(service.hooksRun(), [])
+            resource.prlimit(service.running.pid, resource.RLIMIT_NOFILE, limits)
+            self.assertEqual((await new)[0], 200)
+            return await asking
+
+        status, _ = asyncio.run(asyncio.wait_for(asked(), SOON))
+        self.assertEqual(status, 200)
+        self.assertEqual(service.hooksRun(), ["wake llama"])
+        eventually(lambda: "Read " in service.running.output(), "it is read")
+        said = service.running.output()
+        for word in ("failed", "dead", "Traceback", "EMFILE", "Too many open files"):
+            self.assertNotIn(word, said)
+        service.stop()
+
+    def test_waits(self) -> None:
+        """
+        A model is woken, and asked, when there are descriptors for that.
+        """
+        self.assertWaits("on")
+
+    def test_waitsUsualWay(self) -> None:
+        """
+        The same holds for requests that go the usual way.
+        """
+        self.assertWaits("off")
+
+    if not hasattr(resource, "prlimit"):
+        why = "only Linux lets limits of others be changed"
+        test_waits.skip = test_waitsUsualWay.skip = why  # type: ignore[attr-defined]
