@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from itertools import product
 
 from chaos.bench import ask, raiseLimit
 
@@ -49,12 +50,11 @@ async def shaped(port: int, count: int, size: int) -> None:
 async def parts(port: int, count: int, size: int) -> None:
     """
     Bodies of JSON, large and just so small that they are not counted, that are
-    nothing but empty lists, in all ways in which they are looked at.
+    nothing but many small parts, in all ways in which they are looked at.
     """
     for length in (size, 120 << 10):
-        for model, path in PARTS:
-            lists = b"[]," * (length // 3)
-            body = PARTED % (model.encode(), lists)
+        for part, (model, path) in product(SMALL, PARTS):
+            body = PARTED % (model.encode(), part * (length // len(part)))
             await asyncio.gather(
                 *(ask(port, model, path=path, body=body) for _ in range(count))
             )
@@ -76,6 +76,9 @@ async def flood(port: int, count: int, size: int) -> None:
     """
     await ask(port, "flood")
 
+
+#: What takes long to read, each in a way of its own.
+SMALL = [b"[],", b"[" * 300 + b"]" * 300 + b",", b'{"model":"x"},', b'"",']
 
 #: Models, and where they are asked for.
 PARTS = [

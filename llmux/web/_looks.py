@@ -44,7 +44,7 @@ class Look:
     length: int
 
     worst = 6.0
-    most = 16 << 20
+    most = 12 << 20
     makes = False
 
     def cost(self, text: memoryview) -> float:
