@@ -5,7 +5,7 @@ Tests for L{llmux.web._scan} and L{llmux.web._scanner}.
 from __future__ import annotations
 
 import os
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -28,7 +28,7 @@ from llmux.web._ollamaasked import Route, Turned
 from llmux.web._pieces import Slice, chunks
 from llmux.web._plan import Asked, Plan, Steps
 from llmux.web._scan import BODY as BODY_DESCRIPTOR
-from llmux.web._scan import answered, read, seen, written
+from llmux.web._scan import Apart, answered, read, seen, written
 from llmux.web._scanner import PATIENCE, PROGRAMS, TRIES, Scanner
 from llmux.web.exchange import Exchange
 
@@ -123,6 +123,28 @@ class LookTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(BadBody, seen, answer).param, param)
 
 
+class ApartTests(SynchronousTestCase):
+    """
+    Tests for L{Apart}.
+    """
+
+    def test_apart(self) -> None:
+        """
+        It is read like any file, and others who have it stand where they did.
+        """
+        with TemporaryFile() as file:
+            file.write(bytes(range(200)) * 1000)
+            file.flush()
+            os.lseek(file.fileno(), 7, os.SEEK_SET)
+            whole: Any = BufferedReader(Apart(file.fileno()))
+            self.assertEqual(whole.read(3), b"\0\1\2")
+            whole.seek(100)
+            self.assertEqual(whole.read(), (bytes(range(200)) * 1000)[100:])
+            self.assertEqual(whole.read(1), b"")
+            self.assertEqual(whole.fileno(), file.fileno())
+            self.assertEqual(os.lseek(file.fileno(), 0, os.SEEK_CUR), 7)
+
+
 class Programs(Clock):
     """
     A reactor that starts programs, and leaves it to us how they end.
@@ -179,7 +201,8 @@ class ScannerTests(SynchronousTestCase):
         """
         if os.name != "posix":
             self.skipTest("no programs look at bodies here")
-        self.patch(Look, "most", 0)
+        for kind in (Look, Streaming):
+            self.patch(kind, "most", 0)
         self.events = EventLoggingObserver()
         globalLogPublisher.addObserver(self.events)
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
@@ -354,6 +377,20 @@ class ScannerTests(SynchronousTestCase):
         left.cancel()
         self.failureResultOf(left)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_look(self) -> None:
+        """
+        A look may be had by itself: here if it is short, and by a program
+        otherwise.
+        """
+        look = Streaming(JSON, None, len(BODY), (Slice(0, len(BODY)),))
+        looking = self.scanner.look(look, BytesIO(BODY))
+        self.assertEqual(read(self.reactor.heard), look)
+        self.end(0, b'{"wants": true}')
+        self.assertIs(self.successResultOf(looking), True)
+        self.patch(Streaming, "most", len(BODY))
+        looking = self.scanner.look(look, BytesIO(BODY))
+        self.assertIs(self.successResultOf(looking), False)
 
     def test_short(self) -> None:
         """
