@@ -33,6 +33,9 @@ __all__ = ["ISource", "Reloaded", "Reloader", "differences"]
 #: The keys that count when llmux starts, and not before it starts again.
 AT_START = ("port", "host", "listen", "lane", "access_log", "traces")
 
+#: Seconds in which those who have asked are told that llmux stops.
+FAREWELL = 0.05
+
 #: Seconds between two looks at a file.
 INTERVAL = 1.0
 
@@ -233,10 +236,10 @@ class Reloader(Service):
         if self._stopping:
             for one in asked:
                 one.errback(ShuttingDown())
+            if reading is not None:
+                self._reactor.callLater(FAREWELL, reading.callback, None)
         elif asked:
             self._read(asked)
-        if reading is not None:
-            reading.callback(None)
 
     def _apply(self, config: Config) -> Reloaded:
         if self._stopping:

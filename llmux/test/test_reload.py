@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from llmux.config import Config, Limits, PolicyConfig
 from llmux.errors import ConfigError, ShuttingDown
 from llmux.interfaces import Changes
-from llmux.reload import INTERVAL, TRIES, Reloaded, Reloader, differences
+from llmux.reload import FAREWELL, INTERVAL, TRIES, Reloaded, Reloader, differences
 from llmux.service import Multiplexer, Program
 from llmux.tap import Options
 from llmux.test._memory import FakeClient, makeAsked
@@ -282,6 +282,7 @@ class ReloaderTests(ReloaderCase):
         stopped: Any = reloader.stopService()
         self.reactor.advance(INTERVAL)
         self.failureResultOf(told, ShuttingDown)
+        self.reactor.advance(FAREWELL)
         self.successResultOf(stopped)
 
     def test_watchedWrong(self) -> None:
@@ -463,10 +464,13 @@ class ThreadTests(ReloaderCase):
         self.assertNoResult(stopped)
         asked.append(reloader.reload())
         self.reactor.finish()
-        self.successResultOf(stopped)
         asked.append(reloader.reload())
         for one in asked:
             self.failureResultOf(one, ShuttingDown)
+        # They are to hear of it yet.
+        self.assertNoResult(stopped)
+        self.reactor.advance(FAREWELL)
+        self.successResultOf(stopped)
         self.assertEqual((self.source.reads, self.followed), (1, []))
         self.assertEqual(self.reactor.work, [])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
