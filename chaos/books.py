@@ -37,6 +37,10 @@ OF_RESTART = frozenset(
 OF_DISK = frozenset({"error internal_error"})
 OF_DESCRIPTORS = frozenset({"error overloaded"})
 
+#: The same to a request over a connection that was idle before: it is closed,
+#: and the client may have noticed too late.
+OF_DESCRIPTORS_IDLE = OF_DESCRIPTORS | {"dropped"}
+
 
 @frozen
 class Line:
@@ -49,7 +53,7 @@ class Line:
     hook: str
 
 
-def effects(torment: Torment) -> frozenset[str]:
+def effects(torment: Torment, record: Record) -> frozenset[str]:
     """
     What a torment can do to a request.
     """
@@ -60,7 +64,7 @@ def effects(torment: Torment) -> frozenset[str]:
     if torment.what == "disk":
         return OF_DISK | OF_MODEL
     if torment.what == "descriptors":
-        return OF_DESCRIPTORS
+        return OF_DESCRIPTORS_IDLE if record.reused else OF_DESCRIPTORS
     return OF_MODEL
 
 
@@ -138,7 +142,8 @@ def clients(records: Sequence[Record], torments: Sequence[Torment]) -> list[str]
         if record.end == "error" and record.code == "backend_error" and record.faulty:
             continue
         if any(
-            end in effects(torment) and reaches(torment, record) for torment in torments
+            end in effects(torment, record) and reaches(torment, record)
+            for torment in torments
         ):
             continue
         wrong.append(f"{record.id} ({record.kind} of {record.model}): {_told(record)}")

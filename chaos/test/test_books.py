@@ -136,6 +136,9 @@ class BooksTests(SynchronousTestCase):
             ("error", "wake_failed"),
         ):
             self.assertSaid(self.judged([record(end=end, code=code)], torment), end)
+        late = record(end="dropped", reused=True)
+        self.assertSaid(self.judged([late]), "dropped")
+        self.assertEqual(self.judged([late], torment), [])
         early = Torment("descriptors", "", 5, 6)
         self.assertSaid(self.judged([full], early), "overloaded")
 
