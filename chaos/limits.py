@@ -214,9 +214,9 @@ async def run(short: bool, upload: int, printed: int) -> bool:
         apart=("other",),
     )
     few = 10 if short else 1
-    # Beyond that there is none left for the model's server, and new clients
+    # Beyond that there are not enough left for models' servers, and new clients
     # wait until idle ones have been closed.
-    idle = min(10000 // few, (most - 1000) // 2)
+    idle = min(10000 // few, most * 2 // 3)
     patience = OTHERS_SHORT if short else OTHERS
     size = 16 << 20 if short else upload
     # So large that they would be noticed.

@@ -30,6 +30,11 @@ RESERVE = 24
 #: How many they leave at most.
 LARGEST_RESERVE = 256
 
+#: For how many clients that ask nothing a descriptor is kept for a connection
+#: to a server, where there are not four times as many descriptors: so many do
+#: not ask at once, and if they do, the last of them wait.
+PROMISED = 4096
+
 #: How many one client and one hook take, and so how many there have to be for
 #: one client if nobody else is there.
 FEWEST = 8
@@ -119,7 +124,8 @@ class Descriptors:
         clients, servers = len(self.clients), self.servers
         left, limit = self._system.spare(clients + servers)
         # Each client has, or has to be able to get, a connection to a server.
-        most: int = left - _reserve(limit) - max(0, clients - servers)
+        owed = min(max(0, clients - servers), max(PROMISED, limit // 4))
+        most: int = left - _reserve(limit) - owed
         if most < 2 and not clients and left >= FEWEST:
             return 1
         return max(0, most // 2)

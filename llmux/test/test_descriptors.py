@@ -37,6 +37,7 @@ from llmux.descriptors._keeper import (
     FEWEST,
     LARGEST_RESERVE,
     PATIENCE,
+    PROMISED,
     RESERVE,
     SOON,
     YOUNG,
@@ -217,6 +218,22 @@ class DescriptorsTests(SynchronousTestCase):
         self.client()
         self.system.used = 100 - FEWEST
         self.assertEqual(self.descriptors.room(), 0)
+
+    def test_promised(self) -> None:
+        """
+        Of thousands that ask nothing, not each could be served at once.
+        """
+        for limit, promised in ((20000, 5000), (12000, PROMISED)):
+            self.system.limit, self.system.used = limit, 10
+            self.descriptors.clients = {self.client() for _ in range(promised + 1000)}
+            left = limit - self.system.used - LARGEST_RESERVE - promised
+            self.assertEqual(self.descriptors.room(), left // 2)
+            for _ in range(1001):
+                self.system.used += 1
+                self.descriptors.connected()
+            left = limit - self.system.used - LARGEST_RESERVE - (promised - 1)
+            self.assertEqual(self.descriptors.room(), left // 2)
+            self.descriptors.servers = 0
 
     def test_held(self) -> None:
         """
