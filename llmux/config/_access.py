@@ -74,8 +74,9 @@ class ApiKey:
     models: tuple[str, ...] | None = field(
         default=None,
         metadata=about(
-            "The models that may be asked with the key, by their names or aliases. "
-            "The others are not there for it.",
+            "The models that may be asked with the key, by their names or aliases; "
+            "each may be asked by all of its names, whichever stands here. The "
+            "others are not there for it.",
             ["llama"],
             default="all",
         ),
