@@ -1,17 +1,19 @@
 # -*- test-case-name: llmux.test.test_files -*-
 """
 How many files a program may have open: each request takes two, one for either
-connection.
+connection.  And to whom they go.
 """
 
 from __future__ import annotations
 
+import os
 import resource
+from contextlib import suppress
 from typing import Any
 
 from twisted.logger import Logger
 
-__all__ = ["raiseFileLimit"]
+__all__ = ["keepFiles", "raiseFileLimit"]
 
 #: As many as llmux takes if it may.  Some systems allow a billion, and there
 #: are programs, hooks among them, that look at each.
@@ -21,6 +23,23 @@ MOST = 65536
 FEW = 4096
 
 _log = Logger()
+
+
+def keepFiles(folder: str = "/dev/fd") -> None:
+    """
+    Have hooks inherit none of the files that whoever started llmux has left
+    open.  Each would have to be closed when a hook is started, which cannot be
+    done, nor can the hook be started then, if its number is not below a limit
+    that was lowered after it was opened.
+
+    @param folder: has an entry for each file that is open.
+    """
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        number = int(name)
+        if number > 2:
+            # That with which the folder was read is closed by now.
+            with suppress(OSError):
+                os.set_inheritable(number, False)
 
 
 def raiseFileLimit(system: Any = resource) -> int:

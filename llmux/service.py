@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from llmux.config import Config
 from llmux.descriptors import Descriptors
 from llmux.errors import CannotStart, ConfigError
-from llmux.files import raiseFileLimit
+from llmux.files import keepFiles, raiseFileLimit
 from llmux.hooks import HookOutput, ShellHooks
 from llmux.interfaces import IHookRunner, IObserver, ISwitchPolicy
 from llmux.listening import Listening, endpointOf
@@ -336,6 +336,7 @@ class Program(MultiService):
 
         @raise CannotListen: an address is not to be had.
         """
+        keepFiles()
         raiseFileLimit()
         super().startService()
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from fcntl import F_DUPFD, fcntl
 from itertools import count
 
 from attrs import define, field
@@ -122,10 +124,14 @@ class FewDescriptorsTests(ProcessTestCase):
             loading_heartbeat_secs=0,
         )
         port = freePort()
+        # One that somebody has left open, whose number is beyond the limit.
+        left = fcntl(0, F_DUPFD, 2 * LIMIT)
+        self.addCleanup(os.close, left)
         running = self.processes.start(
             *("sh", "-c", f'ulimit -n {LIMIT}; exec "$@"', "sh"),
             *(sys.executable, "-m", "twisted", "--log-format=text", "llmux"),
             *("--config", str(self.configuration(settings)), "--port", str(port)),
+            keep=[left],
         )
         service = Service(port, running)
         self.untilServing(service)

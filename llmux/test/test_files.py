@@ -4,11 +4,13 @@ Tests for L{llmux.files}.
 
 from __future__ import annotations
 
+import os
+
 from attrs import define, field
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.files import FEW, MOST, raiseFileLimit
+from llmux.files import FEW, MOST, keepFiles, raiseFileLimit
 
 
 @define
@@ -102,3 +104,27 @@ class FileLimitTests(SynchronousTestCase):
         This system has limits, too.
         """
         self.assertGreater(raiseFileLimit(), 0)
+
+
+class KeepFilesTests(SynchronousTestCase):
+    """
+    Tests for L{keepFiles}.
+    """
+
+    def test_kept(self) -> None:
+        """
+        What is open is inherited by nobody, but for the first three.
+        """
+        number = os.dup(0)
+        self.addCleanup(os.close, number)
+        os.set_inheritable(number, True)
+        before = [os.get_inheritable(one) for one in range(3)]
+        keepFiles()
+        self.assertFalse(os.get_inheritable(number))
+        self.assertEqual([os.get_inheritable(one) for one in range(3)], before)
+
+    def test_unknown(self) -> None:
+        """
+        Where it cannot be told what is open, nothing is done.
+        """
+        keepFiles("/nowhere")
