@@ -79,7 +79,10 @@ class SlurmTests(ExampleTestCase):
         """
         Put something down for the stand-ins.
         """
-        (self.place / name).write_text(f"{text}\n" if text else "")
+        # At once: they may be reading it, and an empty queue means something.
+        part = self.place / f"{name}.part"
+        part.write_text(f"{text}\n" if text else "")
+        part.replace(self.place / name)
 
     def read(self, name: str) -> str:
         """
