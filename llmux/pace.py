@@ -115,7 +115,7 @@ def _turns(
 
 def boundAccepts(
     port: Any, room: Callable[[], int] | None = None, most: int = ACCEPTS
-) -> None:
+) -> bool:
     """
     Have a port accept no more than so many connections in one turn.  Twisted's
     begin with a hundred, and take twenty more each time that these were not
@@ -123,9 +123,10 @@ def boundAccepts(
 
     @param port: a listening port; any but Twisted's own stay as they are.
     @param room: says in each turn how many there is room for.
+    @return: whether it is a port with which this can be done.
     """
     if not hasattr(port, "numberAccepts"):
-        return
+        return False
     read = port.doRead
 
     def doRead() -> None:
@@ -135,6 +136,7 @@ def boundAccepts(
             read()
 
     port.doRead = doRead
+    return True
 
 
 @define(eq=False)

@@ -136,8 +136,7 @@ class Descriptors:
 
         @param port: a listening port; any but Twisted's own stay as they are.
         """
-        boundAccepts(port, partial(self.roomAt, port))
-        if hasattr(port, "numberAccepts"):
+        if boundAccepts(port, partial(self.roomAt, port)):
             port.socket = PatientSocket(port.socket, partial(self.hold, port))
 
     def roomAt(self, port: Any) -> int:

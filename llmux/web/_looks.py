@@ -37,6 +37,7 @@ class Look:
     @cvar most: how long it can be, in bytes, for what L{cost} tells to be
         worth a thought.
     @cvar makes: whether a body is made of it, of any length.
+    @cvar inJSON: what it takes if the body is JSON, in milliseconds.
     """
 
     kind: bytes | None
@@ -46,6 +47,7 @@ class Look:
     worst = 6.0
     most = 12 << 20
     makes = False
+    inJSON = staticmethod(_cost.skimming)
 
     def cost(self, text: memoryview) -> float:
         """
@@ -53,7 +55,7 @@ class Look:
 
         @return: how many milliseconds it takes, at most.
         """
-        return self._asForm(text) + (_cost.skimming(text) if self._isJSON(text) else 0)
+        return self._asForm(text) + (self.inJSON(text) if self._isJSON(text) else 0)
 
     def _isJSON(self, text: memoryview) -> bool:
         return b"json" in (self.kind or b"").lower() or looksLikeObject(text)
@@ -88,12 +90,7 @@ class Renaming(Look):
 
     worst = 60.0
     most = 4 << 20
-
-    def cost(self, text: memoryview) -> float:
-        """
-        See L{Look.cost}.
-        """
-        return self._asForm(text) + (_cost.renaming(text) if self._isJSON(text) else 0)
+    inJSON = staticmethod(_cost.renaming)
 
     def at(self, body: IO[bytes]) -> Pieces:
         """
